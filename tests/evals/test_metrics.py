@@ -246,8 +246,8 @@ def test_g_pass_at_k_on_public_cases() -> None:
 
 
 def test_reward_model_example_gives_its_known_numbers() -> None:
-    """100 problems x 8 real samples. The grader behind the known numbers accepts one sample more, the only right one of its
-    problem; that lifts pass@k by (k / 8) / 100, so each figure is known exactly."""
+    """100 problems x 8 real samples. The grader behind the known numbers accepts one sample more, the only right one
+    of its problem; that lifts pass@k by (k / 8) / 100, so each figure is known exactly."""
     path = DATA / "qwen_rm_maj_math_cot_100.jsonl"
     if not path.exists():
         pytest.skip("qwen_rm_maj_math_cot_100.jsonl is not at hand (looked in ../shared/data)")
@@ -273,7 +273,9 @@ def test_graded_samples_give_the_known_table() -> None:
     answers = [[row["predicted_answer"] for row in rows] for rows in problems]
     assert len(problems) == 7
     assert 100 * np.mean([avg_at_k(r) for r in right]) == pytest.approx(71.43, abs=0.01)
-    assert 100 * np.mean([maj_at_k(a, r, 3) for a, r in zip(answers, right, strict=True)]) == pytest.approx(76.19, abs=0.01)
+    assert 100 * np.mean([maj_at_k(a, r, 3) for a, r in zip(answers, right, strict=True)]) == pytest.approx(
+        76.19, abs=0.01
+    )
     assert 100 * np.mean([pass_at_k(3, sum(r), 3) for r in right]) == pytest.approx(85.71, abs=0.01)
 
 

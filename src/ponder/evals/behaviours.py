@@ -1,7 +1,7 @@
 """What a model does while it thinks: spans that a person can audit, counted per response and per 1,000 tokens.
 
-A hit is a fixed phrase at word boundaries, found with `str.find`, so reading is linear in the text whatever it holds. Words
-are weak evidence of skill: the counts are always given among right and among wrong answers too.
+A hit is a fixed phrase at word boundaries, found with `str.find`, so reading is linear in the text whatever it holds.
+Words are weak evidence of skill: the counts are always given among right and among wrong answers too.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "probe:", "kontrolle", "ich prüfe", "prüfen wir", "zur probe", "überprüfe", "überprüfen", "nachrechnen",
     ),
     "backtracking": (
-        "no,", "no:", "wrong", "that's not right", "that is not right", "not correct", "incorrect", "too big", "too small",
-        "too large", "too high", "too low", "doesn't work", "does not work", "didn't work", "won't work", "not working",
-        "mistake", "made an error", "go back", "going back", "backtrack", "start over", "start again", "scratch that",
-        "doesn't match", "does not match", "dead end",
+        "no,", "no:", "wrong", "that's not right", "that is not right", "not correct", "incorrect", "too big",
+        "too small", "too large", "too high", "too low", "doesn't work", "does not work", "didn't work", "won't work",
+        "not working", "mistake", "made an error", "go back", "going back", "backtrack", "start over", "start again",
+        "scratch that", "doesn't match", "does not match", "dead end",
         "nein,", "nein:", "falsch", "zu groß", "zu klein", "passt nicht", "stimmt nicht", "geht nicht", "zurück zu",
     ),
     "exploration": (
         "try", "trying", "alternatively", "alternative", "another way", "another approach", "another method",
-        "different approach", "different way", "what if", "maybe", "perhaps", "suppose", "let's consider", "let me consider",
-        "versuche", "versuch", "versuchen", "probiere", "probieren", "alternativ", "vielleicht", "angenommen",
+        "different approach", "different way", "what if", "maybe", "perhaps", "suppose", "let's consider",
+        "let me consider", "versuche", "versuch", "versuchen", "probiere", "probieren", "alternativ", "vielleicht",
+        "angenommen",
     ),
     "aha": (
-        "wait", "hmm", "hold on", "aha", "oh,", "oh!", "oh no", "actually", "i see", "now i see", "i realize", "i realise",
-        "moment,", "moment:", "moment mal", "warte", "ach so", "halt,",
+        "wait", "hmm", "hold on", "aha", "oh,", "oh!", "oh no", "actually", "i see", "now i see", "i realize",
+        "i realise", "moment,", "moment:", "moment mal", "warte", "ach so", "halt,",
     ),
     "refinement": (
-        "so better", "better:", "more precisely", "to be precise", "more carefully", "let me refine", "refine", "let me redo",
-        "redo", "let me recalculate", "recalculate", "recompute", "let me rewrite", "let me rephrase", "let me reconsider",
-        "reconsider", "improve", "correction:", "corrected",
+        "so better", "better:", "more precisely", "to be precise", "more carefully", "let me refine", "refine",
+        "let me redo", "redo", "let me recalculate", "recalculate", "recompute", "let me rewrite", "let me rephrase",
+        "let me reconsider", "reconsider", "improve", "correction:", "corrected",
         "also besser", "besser:", "genauer", "korrigiert", "korrektur",
     ),
     "decomposition": (
@@ -50,15 +51,19 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "zuerst", "zunächst", "erstens", "zweitens", "danach", "schließlich", "schritt",
     ),
 }  # fmt: skip
-"""Behaviour -> the phrases that show it, in lower case, English and German. A phrase that starts or ends with a letter or a
-digit must do so at a word's edge; `check:` with a colon is the label, not the verb."""
+"""Behaviour -> the phrases that show it, in lower case, English and German. A phrase that starts or ends with a
+letter or a digit must do so at a word's edge; `check:` with a colon is the label, not the verb."""
 
 NAMES = tuple(PHRASES)
 SHARES = ("language_mixing", "repetition")
 """The two that are a share of the text (0 to 1) instead of a count."""
 
 CLOSE = 16
-"""Two different phrases of one behaviour at most this many characters apart, on one line ("no, 12 is too big"), are one hit."""
+"""Two different phrases of one behaviour at most this many characters apart, on one line ("no, 12 is too big"), are
+one hit."""
+
+APART = frozenset({"decomposition"})
+"""Behaviours whose phrases always count one by one: "first, …" and "next, …" are two steps however short they are."""
 
 REPEAT_N = 4
 _WORDS = re.compile(r"\w+")
@@ -116,6 +121,7 @@ def _joined(low: str, ordered: Sequence[Span]) -> list[Span]:
         elif (
             last
             and span.phrase != last.phrase
+            and span.name not in APART
             and span.start - last.end <= CLOSE
             and "\n" not in low[last.end : span.start]
         ):
@@ -126,7 +132,8 @@ def _joined(low: str, ordered: Sequence[Span]) -> list[Span]:
 
 
 def repetition(text: str, n: int = REPEAT_N) -> float:
-    """The share of word n-grams that occurred before in the same text (seq-rep-n, Welleck et al. 2020, arXiv 1908.04319):
+    """The share of word n-grams that occurred before in the same text (seq-rep-n, Welleck et al. 2020, arXiv
+    1908.04319):
     0 for text that never repeats itself, near 1 for a loop."""
     words = _WORDS.findall(text)
     grams = list(zip(*(words[i:] for i in range(n)), strict=False))
@@ -175,9 +182,9 @@ def behaviour_sums(
 def behaviour_metrics(sums: Mapping[str, float]) -> dict[str, float]:
     """The metrics of a batch under their names in `metrics.jsonl`.
 
-    `behaviour/X`: hits a response (for SHARES the mean share); `behaviour/X/right` and `/wrong`: the same among right and
-    among wrong answers; `behaviour/X/share`: responses with at least one hit; `behaviour/X/per_1k_tokens`. A rate with
-    nothing below it (no right answer yet) is left out.
+    `behaviour/X`: hits a response (for SHARES the mean share); `behaviour/X/right` and `/wrong`: the same among right
+    and among wrong answers; `behaviour/X/share`: responses with at least one hit; `behaviour/X/per_1k_tokens`. A rate
+    with nothing below it (no right answer yet) is left out.
     """
     metrics: dict[str, float] = {}
 

@@ -1,7 +1,7 @@
 """Language mixing: the share of words outside the language that a response should be in.
 
-Words are recognised by script (Han, Cyrillic, …) and, within the Latin script, by lists of common words; a word in no list,
-or in both, says nothing and is not counted. Code, formulas and the think / answer tags are left out first.
+Words are recognised by script (Han, Cyrillic, …) and, within the Latin script, by lists of common words; a word in no
+list, or in both, says nothing and is not counted. Code, formulas and the think / answer tags are left out first.
 """
 
 from __future__ import annotations
@@ -12,34 +12,36 @@ from ponder.core.thinking import TAGS
 
 WORDS: dict[str, frozenset[str]] = {
     "en": frozenset(
-        """the of and to is that it for on with as are this be at by from or have not but what all were when we there can
-        your which their if each how them then these some would make like into has two more go see no way could my than
-        first been who its now find long get come made may part over new take only work know year give most very after our
-        just name good sentence great think say help low line before turn cause same mean right too does tell set three want
-        well also play small end put large must big even such because here why ask need different us again point close open
-        seem next together got group often until side sum add adds added subtract product times divide divided equals equal
-        equation solve value number numbers answer question check let lets wait try tries wrong correct so better therefore
-        thus hence left remains remaining minus plus result first second third finally per both half twice double total many
-        much he she his her they was did do you i me makes gives one four five six seven eight nine ten yes where older
-        younger taller shorter between behind pick which pair""".split()
+        """the of and to is that it for on with as are this be at by from or have not but what all were when we there
+        can your which their if each how them then these some would make like into has two more go see no way could my
+        than first been who its now find long get come made may part over new take only work know year give most very
+        after our just name good sentence great think say help low line before turn cause same mean right too does
+        tell set three want well also play small end put large must big even such because here why ask need different
+        us again point close open seem next together got group often until side sum add adds added subtract product
+        times divide divided equals equal equation solve value number numbers answer question check let lets wait try
+        tries wrong correct so better therefore thus hence left remains remaining minus plus result first second third
+        finally per both half twice double total many much he she his her they was did do you i me makes gives one
+        four five six seven eight nine ten yes where older younger taller shorter between behind pick which
+        pair""".split()
     ),
     "de": frozenset(
-        """der die das und ist nicht ein eine einer einem einen eines zu den dem des mit auf für von sich auch es er sie wir
-        ihr ich wie im bei oder nach aus wenn nur noch werden bis mehr durch wird sein seine haben hat hatte kann können muss
-        müssen soll diese dieser dieses dann weil dass daß aber zum zur vom beim sind waren wurde sehr hier jetzt also doch
-        schon immer wieder zwei drei vier fünf sechs sieben acht neun zehn eins mal geteilt gleich ergibt ergeben rechne
-        rechnen rechnung löse lösen lösung gleichung zahl zahlen antwort frage probe kontrolle prüfe prüfen versuche versuch
-        versuchen falsch richtig stimmt nein ja zuerst danach schließlich zusammen summe produkt rest übrig bleiben bleibt
-        besser warte moment welche welcher welches wieviel viele wie wer wen wo warum jeder jede jedes alle alles beide bilde
-        nimm wähle groß klein größer kleiner älter jünger zwischen hinter vor links rechts neben über unter gibt gab kauft
-        verkauft""".split()
+        """der die das und ist nicht ein eine einer einem einen eines zu den dem des mit auf für von sich auch es er
+        sie wir ihr ich wie im bei oder nach aus wenn nur noch werden bis mehr durch wird sein seine haben hat hatte
+        kann können muss müssen soll diese dieser dieses dann weil dass daß aber zum zur vom beim sind waren wurde
+        sehr hier jetzt also doch schon immer wieder zwei drei vier fünf sechs sieben acht neun zehn eins mal geteilt
+        gleich ergibt ergeben rechne rechnen rechnung löse lösen lösung gleichung zahl zahlen antwort frage probe
+        kontrolle prüfe prüfen versuche versuch versuchen falsch richtig stimmt nein ja zuerst danach schließlich
+        zusammen summe produkt rest übrig bleiben bleibt besser warte moment welche welcher welches wieviel viele wie
+        wer wen wo warum jeder jede jedes alle alles beide bilde nimm wähle groß klein größer kleiner älter jünger
+        zwischen hinter vor links rechts neben über unter gibt gab kauft verkauft""".split()
     ),
 }  # fmt: skip
 """Common words of each language; words of both languages (`_SHARED`) are dropped."""
 
 SCRIPTS: tuple[tuple[int, int, str], ...] = (
-    (0x0400, 0x052F, "ru"), (0x0590, 0x05FF, "he"), (0x0600, 0x06FF, "ar"), (0x0900, 0x097F, "hi"), (0x0E00, 0x0E7F, "th"),
-    (0x3040, 0x30FF, "ja"), (0x3400, 0x4DBF, "zh"), (0x4E00, 0x9FFF, "zh"), (0xAC00, 0xD7AF, "ko"),
+    (0x0400, 0x052F, "ru"), (0x0590, 0x05FF, "he"), (0x0600, 0x06FF, "ar"), (0x0900, 0x097F, "hi"),
+    (0x0E00, 0x0E7F, "th"), (0x3040, 0x30FF, "ja"), (0x3400, 0x4DBF, "zh"), (0x4E00, 0x9FFF, "zh"),
+    (0xAC00, 0xD7AF, "ko"),
 )  # fmt: skip
 """First and last code point of a script, and the language it stands for."""
 
@@ -77,7 +79,8 @@ def words_by_language(text: str) -> dict[str, float]:
 
 
 def language_mixing(text: str, language: str | None = None) -> float:
-    """The share of recognised words outside `language`; None stands for the most frequent language of the text itself."""
+    """The share of recognised words outside `language`; None stands for the most frequent language of the text
+    itself."""
     counts = words_by_language(text)
     whole = sum(counts.values())
     if not whole:

@@ -72,8 +72,8 @@ def maj_at_k(answers: Sequence[str | None], correct: Sequence[bool], k: int, *na
     """The expected value of a majority vote over k of the n samples of one problem.
 
     answers: the class that each sample votes for; None (no answer) never wins. correct: each sample's verdict.
-    Tied winners are averaged. All C(n, k) subsets are taken where there are at most SUBSETS of them, else that many random
-    ones from the stream called by `names`.
+    Tied winners are averaged. All C(n, k) subsets are taken where there are at most SUBSETS of them, else that many
+    random ones from the stream called by `names`.
     """
     n = len(answers)
     if len(correct) != n:
@@ -143,7 +143,9 @@ def clustered(
     """
     top_PM, bottom_PM = _columns(top_PM), _columns(bottom_PM)
     if top_PM.shape != bottom_PM.shape:
-        raise PonderError(f"bootstrap got numerators {top_PM.shape} and denominators {bottom_PM.shape}; shapes must agree")
+        raise PonderError(
+            f"bootstrap got numerators {top_PM.shape} and denominators {bottom_PM.shape}; shapes must agree"
+        )
     weights_DP = resample(len(top_PM), draws, *names) if len(top_PM) else np.zeros((draws, 0))
     drawn_top_DM, drawn_bottom_DM = weights_DP @ top_PM, weights_DP @ bottom_PM
     return [
@@ -194,16 +196,18 @@ def paired_ratio(
     For rates whose denominators differ between the two sides, such as checks per right answer.
     """
     sides = [np.asarray(side, dtype=np.float64) for side in (top_a_P, bottom_a_P, top_b_P, bottom_b_P)]
-    n = len(sides[0])
-    if any(len(side) != n for side in sides):
+    if len({len(side) for side in sides}) != 1:
         raise PonderError(f"a paired comparison got {[len(side) for side in sides]} numbers; pair the problems first")
+    n = min(
+        int((sides[1] > 0).sum()), int((sides[3] > 0).sum())
+    )  # the problems that carry the measure, on the poorer side
     top_a, bottom_a, top_b, bottom_b = (float(side.sum()) for side in sides)
     if n == 0 or bottom_a <= 0 or bottom_b <= 0:
         return Estimate(None, None, None, n, "paired bootstrap")
     value = top_b / bottom_b - top_a / bottom_a
     if n == 1:
         return Estimate(value, None, None, n, "one problem: no spread")
-    weights_DP = resample(n, draws, "paired", *names)
+    weights_DP = resample(len(sides[0]), draws, "paired", *names)
     drawn = [weights_DP @ side for side in sides]
     some_D = (drawn[1] > 0) & (drawn[3] > 0)  # a resample may hold no right answer at all on one side
     if some_D.sum() < draws // 2:
