@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from ponder.evals.behaviours import (
     spans,
 )
 from ponder.evals.language import language_mixing, language_of
+from ponder.mini.attempts import attempt
+from ponder.mini.phrases import PHRASES as MINI
+from ponder.tasks import TASKS
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -53,6 +57,7 @@ LABELLED = [
     ("3 * 4 = 12, 12 + 5 = 17", []),
     ("She bought a cheque: 5 euros", []),
     ("the moment of inertia", []),
+    ("there is no number left", []),
     ("", []),
 ]  # fmt: skip
 
@@ -67,7 +72,41 @@ def test_every_phrase_of_the_table_is_found(name: str, phrase: str) -> None:
     text = f"x 12 {phrase.capitalize()} 13"
     hits = [span for span in spans(text) if span.name == name]
     assert hits, phrase
-    assert any(phrase.capitalize() in text[span.start : span.end] for span in hits)
+    assert any(phrase.capitalize().strip() in text[span.start : span.end] for span in hits)
+
+
+@pytest.mark.parametrize("lang", list(MINI))
+def test_the_words_of_the_miniature_world_are_found(lang: str) -> None:
+    say = MINI[lang]
+    text = f"""<think>
+3+4*2=11 {say["no"]}
+{say["try"]} 3*4+2=14 {say["no"]}
+{say["check"]} {say["times"]} {say["wrong"]}
+{say["wait"]}
+4*2=8
+{say["check"]} {say["times"]} {say["ok"]}
+</think>
+<answer>11</answer>"""
+    assert names(text) == [
+        "backtracking", "exploration", "backtracking", "self_verification", "backtracking", "aha", "self_verification",
+    ]  # fmt: skip
+    assert measure(text, lang)["language_mixing"] == 0.0
+    assert measure(text, {"en": "de", "de": "en"}[lang])["language_mixing"] == 1.0
+
+
+def test_every_method_of_the_miniature_world_shows_what_it_does() -> None:
+    """A pass shows nothing, a check shows a check, and a search as many failed tries as it took."""
+    rng = random.Random("methods")
+    for kind in ("arithmetic", "equations", "word_problems", "countdown", "pairs", "ordering"):
+        for problem in TASKS[kind].problems("train", 12, "behaviours"):
+            for method in ("steps", "check", "search", "tries"):
+                found = attempt(problem, method, rng, problem.data["lang"])
+                values = measure("\n".join(found.lines) + "\n</think>", problem.data["lang"])
+                no = sum(line.endswith((" no", " nein", " wrong", " falsch")) for line in found.lines)
+                checks = sum("check:" in line or "Probe:" in line for line in found.lines)
+                assert (values["backtracking"], values["self_verification"]) == (no, checks), found
+                if method == "steps":
+                    assert no == checks == values["exploration"] == values["aha"] == 0
 
 
 def test_spans_point_at_their_text() -> None:

@@ -26,7 +26,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "too small", "too large", "too high", "too low", "doesn't work", "does not work", "didn't work", "won't work",
         "not working", "mistake", "made an error", "go back", "going back", "backtrack", "start over", "start again",
         "scratch that", "doesn't match", "does not match", "dead end",
-        "nein,", "nein:", "falsch", "zu groß", "zu klein", "passt nicht", "stimmt nicht", "geht nicht", "zurück zu",
+        " no\n", " nein\n", "nein,", "nein:", "falsch", "zu groß", "zu klein", "passt nicht", "stimmt nicht",
+        "geht nicht", "zurück zu",
     ),
     "exploration": (
         "try", "trying", "alternatively", "alternative", "another way", "another approach", "another method",
@@ -36,7 +37,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
     ),
     "aha": (
         "wait", "hmm", "hold on", "aha", "oh,", "oh!", "oh no", "actually", "i see", "now i see", "i realize",
-        "i realise", "moment,", "moment:", "moment mal", "warte", "ach so", "halt,",
+        "i realise", "moment,", "moment:", "moment mal", "\nmoment\n", "warte", "ach so", "halt,",
     ),
     "refinement": (
         "so better", "better:", "more precisely", "to be precise", "more carefully", "let me refine", "refine",
@@ -52,7 +53,9 @@ PHRASES: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Behaviour -> the phrases that show it, in lower case, English and German. A phrase that starts or ends with a
-letter or a digit must do so at a word's edge; `check:` with a colon is the label, not the verb."""
+letter or a digit must do so at a word's edge; `check:` with a colon is the label, not the verb. Blanks and line ends
+around a phrase are its surroundings, not part of the hit: a line that ends in "no" rejects a try, the word elsewhere
+does not."""
 
 NAMES = tuple(PHRASES)
 SHARES = ("language_mixing", "repetition")
@@ -98,12 +101,14 @@ def _lower(text: str) -> str:
 
 def _hits(low: str, name: str, entries: Iterable[str]) -> Iterable[Span]:
     for phrase in entries:
+        bare = phrase.strip()
+        before = phrase.index(bare)
         at = low.find(phrase)
         while at >= 0:
             end = at + len(phrase)
             if _edge(low, at, phrase[0]) and _edge(low, end, phrase[-1]):
-                yield Span(name, at, end, phrase)
-            at = low.find(phrase, end)
+                yield Span(name, at + before, at + before + len(bare), bare)
+            at = low.find(phrase, at + before + len(bare))
 
 
 def _edge(low: str, at: int, char: str) -> bool:

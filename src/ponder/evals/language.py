@@ -22,7 +22,8 @@ WORDS: dict[str, frozenset[str]] = {
         tries wrong correct so better therefore thus hence left remains remaining minus plus result first second third
         finally per both half twice double total many much he she his her they was did do you i me makes gives one
         four five six seven eight nine ten yes where older younger taller shorter between behind pick which
-        pair""".split()
+        pair brackets nobody ones sign guess easy words start change read again harmful backwards count
+        second""".split()
     ),
     "de": frozenset(
         """der die das und ist nicht ein eine einer einem einen eines zu den dem des mit auf für von sich auch es er
@@ -33,7 +34,9 @@ WORDS: dict[str, frozenset[str]] = {
         kontrolle prüfe prüfen versuche versuch versuchen falsch richtig stimmt nein ja zuerst danach schließlich
         zusammen summe produkt rest übrig bleiben bleibt besser warte moment welche welcher welches wieviel viele wie
         wer wen wo warum jeder jede jedes alle alles beide bilde nimm wähle groß klein größer kleiner älter jünger
-        zwischen hinter vor links rechts neben über unter gibt gab kauft verkauft""".split()
+        zwischen hinter vor links rechts neben über unter gibt gab kauft verkauft
+        klammer zehner einer vorzeichen niemand einfach einmal lesen hinten anfangen wegen je schadet selbst
+        heraus""".split()
     ),
 }  # fmt: skip
 """Common words of each language; words of both languages (`_SHARED`) are dropped."""
@@ -49,7 +52,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 _GERMAN = frozenset("äöüß")
 _UNSPACED = frozenset({"zh", "ja", "th"})
 _SHARED = frozenset.intersection(*WORDS.values()) | set(
-    "in an am was war so also die man her hat rest probe moment links den gab tag gift".split()
+    "in an am was war so also die man her hat rest probe moment links den gab tag gift plus minus".split()
 )
 _LATIN = {word: language for language, words in WORDS.items() for word in words - _SHARED}
 
