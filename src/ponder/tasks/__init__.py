@@ -1,0 +1,50 @@
+"""The kinds of problem: one file each, with its generator and its grader; `TASKS` is the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ponder.core.errors import PonderError
+from ponder.core.seeds import random_of
+from ponder.core.types import Problem, Task
+from ponder.tasks.arithmetic import ARITHMETIC
+from ponder.tasks.countdown import COUNTDOWN
+from ponder.tasks.equations import EQUATIONS
+from ponder.tasks.functions import FUNCTIONS
+from ponder.tasks.ordering import ORDERING
+from ponder.tasks.pairs import PAIRS
+from ponder.tasks.requests import REQUESTS
+from ponder.tasks.rows import ROWS
+from ponder.tasks.word_problems import WORD_PROBLEMS
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        ARITHMETIC, EQUATIONS, WORD_PROBLEMS, COUNTDOWN, PAIRS, ORDERING, REQUESTS, FUNCTIONS, ROWS,
+    )
+}  # fmt: skip
+
+KINDS = ("arithmetic", "equations", "word_problems", "countdown", "pairs", "ordering", "requests")
+"""The kinds of the miniature world that can be graded here: what R1-Zero trains on and is measured on by default."""
+
+SEARCH_LIKE = ("countdown", "pairs", "ordering")
+"""The kinds where a short search or a cheap check is right about twice as often as one pass, in the embedded base."""
+
+
+def draw_mix(kinds: Sequence[str], split: str, n: int, seed: str = "", level: int | None = None) -> list[Problem]:
+    """`n` distinct problems, the kinds in equal shares, shuffled. Raises PonderError for an unknown kind."""
+    if not kinds:
+        raise PonderError("no kinds of problem were named: give at least one, e.g. tasks=[countdown]")
+    problems: list[Problem] = []
+    for place, kind in enumerate(kinds):
+        if kind not in TASKS or kind == ROWS.name:
+            raise PonderError(f"unknown kind of problem {kind!r}: one of {', '.join(k for k in TASKS if k != ROWS.name)}")
+        share = n // len(kinds) + (place < n % len(kinds))
+        problems += TASKS[kind].problems(split, share, seed, level=level)  # type: ignore[call-arg]
+    random_of("mix", split, seed).shuffle(problems)
+    return problems
+
+
+def grade(problem: Problem, answer: str | None) -> bool | None:
+    """Whether `answer` is right, by the problem's own grader; no answer is wrong, None is unknown."""
+    return False if answer is None else TASKS[problem.task].grade(problem, answer).correct

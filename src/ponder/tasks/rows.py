@@ -1,0 +1,86 @@
+"""Problems from a file of rows: `problem` (or `question`, `prompt`) and `answer` (or `solution`, `ground_truth`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ponder.core.errors import PonderError
+from ponder.core.types import Problem, Score
+from ponder.tasks.drawing import right_or_wrong
+from ponder.verify.numbers import read_number, same_number
+
+QUESTION_FIELDS = ("problem", "question", "prompt")
+ANSWER_FIELDS = ("answer", "solution", "ground_truth")
+
+
+def read_rows(path: str | Path) -> list[Problem]:
+    """Problems from a JSONL or JSON file.
+
+    Raises PonderError naming file and row for a row without a question or an answer, or one that is no JSON object.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PonderError(f"{file} cannot be read: {error}") from error
+    rows = _json_rows(file, text) if file.suffix == ".json" else _jsonl_rows(file, text)
+    problems = [_problem(file, number, row) for number, row in rows]
+    if not problems:
+        raise PonderError(f"{file} holds no rows: give one JSON object a line, with `problem` and `answer`")
+    return problems
+
+
+def _jsonl_rows(file: Path, text: str) -> list[tuple[int, Any]]:
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                rows.append((number, json.loads(line)))
+            except json.JSONDecodeError as error:
+                raise PonderError(f"{file}, line {number}: not JSON ({error.msg}); mend or remove the line") from error
+    return rows
+
+
+def _json_rows(file: Path, text: str) -> list[tuple[int, Any]]:
+    try:
+        rows = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise PonderError(f"{file}, line {error.lineno}: not JSON ({error.msg})") from error
+    if not isinstance(rows, list):
+        raise PonderError(f"{file}: expected a list of rows, found {type(rows).__name__}")
+    return list(enumerate(rows, 1))
+
+
+def _problem(file: Path, number: int, row: Any) -> Problem:
+    if not isinstance(row, Mapping):
+        raise PonderError(f"{file}, row {number}: expected a JSON object, found {type(row).__name__}")
+    question = next((row[name] for name in QUESTION_FIELDS if row.get(name)), None)
+    answer = next((row[name] for name in ANSWER_FIELDS if row.get(name) not in (None, "")), None)
+    if question is None:
+        raise PonderError(f"{file}, row {number}: no question; give one of {', '.join(QUESTION_FIELDS)}")
+    if answer is None:
+        raise PonderError(f"{file}, row {number}: no answer; give one of {', '.join(ANSWER_FIELDS)}")
+    gold = str(answer).rpartition("####")[2].strip()  # GSM8K's solutions end with `#### answer`
+    return Problem(ROWS.name, str(question), gold, {"row": number})
+
+
+class _Rows:
+    """Grades by value where the gold answer is a number, else by the text without case and surrounding space."""
+
+    name = "rows"
+
+    def problems(self, split: str, n: int, seed: str = "") -> list[Problem]:
+        """There is nothing to draw from: rows are read from a file by `read_rows`."""
+        raise PonderError("problems of kind 'rows' come from a file: give data=FILE.jsonl")
+
+    def grade(self, problem: Problem, answer: str) -> Score:
+        """Right when both are the same number, or the same text."""
+        if read_number(problem.answer) is not None:
+            return right_or_wrong(same_number(answer, problem.answer))
+        return right_or_wrong(answer.strip().lower() == problem.answer.strip().lower())
+
+
+ROWS = _Rows()

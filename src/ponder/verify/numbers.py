@@ -1,0 +1,28 @@
+"""Numbers as people write them, compared exactly."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3}){1,10}|\d{1,40})(?:\.\d{1,40})?(?:/\d{1,40})?")
+
+
+def read_number(text: str) -> Fraction | None:
+    """`27`, `-3.50`, `1,000`, `3/4`, `$5` as an exact fraction; None for anything else.
+
+    Only the first 120 characters are looked at, so a hostile string costs nothing.
+    """
+    bare = text.strip().strip("$").rstrip(".").strip()
+    if len(bare) > 120 or not _NUMBER.fullmatch(bare):
+        return None
+    try:
+        return Fraction(bare.replace(",", ""))
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def same_number(text: str, gold: str) -> bool:
+    """Whether both are numbers, and the same one."""
+    value = read_number(text)
+    return value is not None and value == read_number(gold)
