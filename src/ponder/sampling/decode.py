@@ -1,0 +1,173 @@
+"""The decode loop for Llama-shaped models: eager torch over the model's own weights, joined, with key-value slots.
+
+Shape letters: B rows in flight, P prompts, T positions of a prompt, R rows of any kind, L positions attended to, H query
+heads, K key-value heads, G = H / K query heads a key-value head, D head size, W hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ponder.sampling.cache import BLOCK, Slots
+from ponder.sampling.weights import Weights, read_weights
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """Prompts that were read once: the logits after each, and the keys and values to be copied into slots."""
+
+    logits_PV: Tensor
+    lengths: tuple[int, ...]
+    key_PKTD: tuple[Tensor, ...]
+    value_PKTD: tuple[Tensor, ...]
+
+
+class FusedSession:
+    """The rows in flight of one call; see `ponder.sampling.schedule.Session` for what each method promises."""
+
+    def __init__(self, model: nn.Module, rows: int) -> None:
+        self.weights: Weights = read_weights(model)
+        self.rows = rows
+        self.dtype, self.device = self.weights.embedding.dtype, self.weights.embedding.device
+        w = self.weights
+        self.slots = Slots(len(w.layers), rows, w.kv_heads, w.head_size, self.dtype, self.device)
+        self.length_B = torch.zeros(rows, dtype=torch.long, device=self.device)
+        self.lengths = np.zeros(rows, dtype=np.int64)  # the same on the host, so that no step waits to know the longest
+        self.cos_LD = self.sin_LD = torch.empty(0, w.head_size, dtype=self.dtype, device=self.device)
+        # float32 scores may be added up by plain multiplications; in half precision the softmax needs SDPA's float32.
+        self.plain_attention = self.dtype == torch.float32
+
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> Prefilled:
+        """Read prompts, padded on the right: nothing looks to the right, so padding needs no mask."""
+        w, lengths = self.weights, tuple(map(len, prompts))
+        width = max(lengths)
+        ids_PT = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in prompts], device=self.device)
+        self._reach(width)
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+
+        def attend(layer: int, q_RHD: Tensor, k_RKD: Tensor, v_RKD: Tensor) -> Tensor:
+            q_PHTD, k_PKTD, v_PKTD = (
+                t.unflatten(0, (len(prompts), width)).transpose(1, 2) for t in (q_RHD, k_RKD, v_RKD)
+            )
+            keys.append(k_PKTD)
+            values.append(v_PKTD)
+            out_PHTD = F.scaled_dot_product_attention(q_PHTD, k_PKTD, v_PKTD, is_causal=True, enable_gqa=True)
+            return out_PHTD.transpose(1, 2).reshape(len(prompts) * width, -1)
+
+        cos, sin = (table[:width].repeat(len(prompts), 1).unsqueeze(1) for table in (self.cos_LD, self.sin_LD))
+        hidden_RW = self._layers(F.embedding(ids_PT.view(-1), w.embedding), cos, sin, attend)
+        last_P = torch.arange(len(prompts)) * width + torch.tensor(lengths) - 1
+        return Prefilled(self._logits(hidden_RW[last_P.to(self.device)]), lengths, tuple(keys), tuple(values))
+
+    def admit(self, ready: Prefilled, picks: Sequence[int], slots: Sequence[int]) -> None:
+        """Copy prompt `picks[i]` of `ready` into slot `slots[i]`."""
+        lengths = [ready.lengths[pick] for pick in picks]
+        width = max(lengths)
+        self.slots.reserve(width, self.rows)
+        picks_R, slots_R = torch.tensor(picks, device=self.device), torch.tensor(slots, device=self.device)
+        for layer, (key, value) in enumerate(zip(ready.key_PKTD, ready.value_PKTD, strict=True)):
+            self.slots.fill(layer, slots_R, key[picks_R, :, :width], value[picks_R, :, :width])
+        self.length_B[slots_R] = torch.tensor(lengths, device=self.device)
+        self.lengths[list(slots)] = lengths
+
+    def move(self, source: Sequence[int], target: Sequence[int]) -> None:
+        """Copy rows `source` over rows `target`."""
+        source_R, target_R = torch.tensor(source, device=self.device), torch.tensor(target, device=self.device)
+        self.slots.move(source_R, target_R, int(self.lengths[list(source)].max()))
+        self.length_B[target_R] = self.length_B[source_R]
+        self.lengths[list(target)] = self.lengths[list(source)]
+
+    def step(self, token_B: Tensor) -> Tensor:
+        """Feed one token to each of the first B rows; logits [B, V] of what follows."""
+        w, rows = self.weights, token_B.shape[0]
+        longest = int(self.lengths[:rows].max()) + 1
+        self.slots.reserve(longest, self.rows)
+        self._reach(longest)
+        position_B = self.length_B[:rows]
+        index_N = self.slots.flat_index(position_B)
+        seen_BL = torch.arange(longest, device=self.device) <= position_B[:, None]
+        attend = self._attend_plain if self.plain_attention else self._attend_sdpa
+        mask = seen_BL
+        if self.plain_attention:
+            bias_BL = torch.zeros(seen_BL.shape, dtype=self.dtype, device=self.device)
+            mask = bias_BL.masked_fill_(~seen_BL, -math.inf).repeat_interleave(w.kv_heads, 0)[:, None]
+
+        def attend_slots(layer: int, q_BHD: Tensor, k_BKD: Tensor, v_BKD: Tensor) -> Tensor:
+            self.slots.write(layer, index_N, k_BKD, v_BKD)
+            key = self.slots.key[layer][:rows, :, :longest]
+            value = self.slots.value[layer][:rows, :, :longest]
+            return attend(q_BHD, key, value, mask).reshape(rows, -1)
+
+        cos, sin = self.cos_LD[position_B].unsqueeze(1), self.sin_LD[position_B].unsqueeze(1)
+        hidden_BW = self._layers(F.embedding(token_B, w.embedding), cos, sin, attend_slots)
+        position_B += 1
+        self.lengths[:rows] += 1
+        return self._logits(hidden_BW)
+
+    def _attend_plain(self, q_BHD: Tensor, key_BKLD: Tensor, value_BKLD: Tensor, bias_N1L: Tensor) -> Tensor:
+        w = self.weights
+        groups = w.heads // w.kv_heads
+        q_NGD = q_BHD.reshape(-1, groups, w.head_size)
+        key_NLD, value_NLD = key_BKLD.flatten(0, 1), value_BKLD.flatten(0, 1)
+        score_NGL = torch.baddbmm(bias_N1L, q_NGD, key_NLD.transpose(1, 2), alpha=w.head_size**-0.5)
+        return torch.bmm(score_NGL.softmax(-1), value_NLD)
+
+    def _attend_sdpa(self, q_BHD: Tensor, key_BKLD: Tensor, value_BKLD: Tensor, seen_BL: Tensor) -> Tensor:
+        w = self.weights
+        # The query heads of one key-value head stand in the place of positions: they attend to the same keys.
+        q_BKGD = q_BHD.reshape(-1, w.kv_heads, w.heads // w.kv_heads, w.head_size)
+        return F.scaled_dot_product_attention(q_BKGD, key_BKLD, value_BKLD, attn_mask=seen_BL[:, None, None])
+
+    def _layers(self, x_RW: Tensor, cos_R1D: Tensor, sin_R1D: Tensor, attend: Attend) -> Tensor:
+        w = self.weights
+        q_heads, all_heads = w.heads, w.heads + w.kv_heads
+        for index, layer in enumerate(w.layers):
+            qkv_RD = F.linear(self._norm(x_RW, layer.attention_norm), layer.qkv, layer.qkv_bias)
+            qkv_RAD = qkv_RD.view(x_RW.shape[0], -1, w.head_size)
+            qk_RAD, v_RKD = qkv_RAD[:, :all_heads], qkv_RAD[:, all_heads:]
+            if layer.head_norm is not None:
+                qk_RAD = self._norm(qk_RAD, layer.head_norm)
+            if layer.rope:  # sin carries the sign of rotate_half, so that a roll does instead of a negated cat
+                qk_RAD = torch.addcmul(qk_RAD * cos_R1D, qk_RAD.roll(w.head_size // 2, -1), sin_R1D)
+            seen_RW = attend(index, qk_RAD[:, :q_heads], qk_RAD[:, q_heads:], v_RKD)
+            x_RW = _add_linear(x_RW, seen_RW, layer.output, layer.output_bias)
+            gate_up = F.linear(self._norm(x_RW, layer.mlp_norm), layer.gate_up, layer.gate_up_bias)
+            gate, up = gate_up.chunk(2, -1)
+            x_RW = _add_linear(x_RW, w.activation(gate).mul_(up), layer.down, layer.down_bias)
+        return x_RW
+
+    def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Root-mean-square norm over the last axis, in float32, rounded before the weight as transformers does."""
+        size = (x.shape[-1],)
+        if x.dtype == torch.float32:
+            return F.rms_norm(x, size, None, self.weights.epsilon) * weight
+        return F.rms_norm(x.float(), size, None, self.weights.epsilon).to(x.dtype) * weight
+
+    def _logits(self, hidden_RW: Tensor) -> Tensor:
+        return F.linear(self._norm(hidden_RW, self.weights.norm), self.weights.head, self.weights.head_bias)
+
+    def _reach(self, length: int) -> None:
+        """Have the rotary tables cover `length` positions. The angles are the model's own rotary module's."""
+        if length <= self.cos_LD.shape[0]:
+            return
+        length = -(-length // (8 * BLOCK)) * 8 * BLOCK
+        like = torch.empty(1, dtype=self.dtype, device=self.device)
+        cos_1LD, sin_1LD = self.weights.rotary(like, torch.arange(length, device=self.device)[None])
+        half = self.weights.head_size // 2
+        self.cos_LD, self.sin_LD = cos_1LD[0], torch.cat([-sin_1LD[0, :, :half], sin_1LD[0, :, half:]], -1)
+
+
+def _add_linear(x_RW: Tensor, y_RI: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x + linear(y): one multiplication that adds to x."""
+    out_RW = torch.addmm(x_RW, y_RI, weight.t())
+    return out_RW if bias is None else out_RW.add_(bias)
