@@ -1,0 +1,294 @@
+"""Load a causal language model and its tokenizer: the embedded one, a directory, or a hub id.
+
+What would otherwise be found out late, or never (a layer filled with random numbers because its shard lacks it, a
+tokenizer made up from nothing, no token that ends an answer), is an error of one line here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ponder.core.errors import PonderError
+
+MINI = "mini"
+
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json", "*.model", "*.tiktoken")
+_NOT_CAUSAL = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForMultipleChoice", "ForPreTraining")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to sample from and to train, and what one must know of it.
+
+    source: the name or directory that it was asked for by. context_length: tokens of prompt and completion together.
+    eos_ids: every token that ends a completion; never empty.
+    """
+
+    model: Any
+    tokenizer: Any
+    source: str
+    context_length: int
+    eos_ids: tuple[int, ...]
+
+
+def load_model(
+    name_or_dir: str | Path, dtype: str | torch.dtype = "auto", device: str | torch.device = "auto"
+) -> LoadedModel:
+    """Load in evaluation mode.
+
+    name_or_dir: `mini` (the embedded model), a directory in Hugging Face layout (or one that holds it in `model/`), or
+        a hub id.
+    dtype: `auto` is float32 on a CPU and bfloat16 on a GPU that has it; or `float32`, `bfloat16`, `float16`.
+    device: `auto` is the GPU where there is one.
+    Raises PonderError, one line, for whatever is missing, damaged or does not fit together.
+    """
+    place = pick_device(device)
+    number = pick_dtype(dtype, place)
+    source = resolve_model(name_or_dir)
+    if isinstance(source, Path):
+        _check_directory(source)
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    name = str(source)
+    with _quiet(), _one_line(name):
+        raw = _raw_config(name)
+        config = AutoConfig.from_pretrained(name)
+        _check_causal(config, raw, name)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        size = 1 + max(tokenizer.get_vocab().values(), default=-1)
+        if size <= len(tokenizer.all_special_ids):  # transformers makes up an empty one where files are missing
+            raise PonderError(f"{name} has no tokenizer; add its tokenizer files")
+        # Read before the weights: a missing end token should not cost a minute of loading.
+        eos_ids = _eos_ids(name, raw, tokenizer)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            name, config=config, dtype=number, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    _check_report(report, name)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if size > rows:
+        raise PonderError(
+            f"{name}: the tokenizer's ids go up to {size - 1}, the model's embedding has {rows} rows; "
+            "take the tokenizer that the model was trained with, or resize the embedding"
+        )
+    if max(eos_ids) >= rows:
+        raise PonderError(
+            f"{name}: the end token {max(eos_ids)} is not among the model's {rows} tokens; mend eos_token_id"
+        )
+    model = model.to(place).eval()
+    return LoadedModel(model, tokenizer, str(name_or_dir), _context_length(config, tokenizer), eos_ids)
+
+
+def pick_device(device: str | torch.device = "auto") -> torch.device:
+    """`auto`, or a device by name; PonderError where there is no such device."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise PonderError(f"device is {str(device)!r}: should be auto, cpu, cuda or cuda:N") from error
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise PonderError(
+            f"device is {str(device)!r}, but PyTorch sees {torch.cuda.device_count()} GPUs here; use device=cpu"
+        )
+    return found
+
+
+def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """`auto`: bfloat16 where a GPU has it, else float32 (on CPUs bfloat16 is often slower, and always coarser)."""
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    names |= {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if dtype not in names:
+        raise PonderError(f"dtype is {dtype!r}: should be auto, float32, bfloat16 or float16")
+    return names[dtype]
+
+
+def resolve_model(name_or_dir: str | Path) -> Path | str:
+    """The directory that holds the model, or the hub id as it is; no network."""
+    name = str(name_or_dir)
+    if name == MINI:
+        weights = mini_weights()
+        if weights is None:
+            raise PonderError("the embedded model has no weights here; make them with `ponder run mini-base`")
+        return weights
+    path = Path(name).expanduser()
+    if name.strip() and path.is_dir():  # Path("") is the current directory
+        inner = path / "model"
+        return inner if (inner / "config.json").is_file() and not _is_model_config(path / "config.json") else path
+    if path.exists():
+        raise PonderError(f"{name} is a file; give the model's directory, a hub id, or 'mini'")
+    if isinstance(name_or_dir, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1 or not name.strip():
+        raise PonderError(
+            f"{name or 'an empty name'}: no such directory; give a model's directory, a hub id, or 'mini'"
+        )
+    return name
+
+
+def mini_weights() -> Path | None:
+    """The directory of the embedded model's weights, or None where they have not been made."""
+    path = Path(str(resources.files("ponder.mini"))) / "weights"
+    return path if (path / "config.json").is_file() else None
+
+
+# Checks before loading ----------------------------------------------------------------------------------------
+
+
+def _is_model_config(file: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return "model_type" in json.loads(file.read_bytes())
+    return False
+
+
+def _check_directory(path: Path) -> None:
+    if not (path / "config.json").is_file():
+        if (path / "adapter_config.json").is_file():
+            raise PonderError(f"{path} holds a LoRA adapter, not a model; merge it into its base model first")
+        raise PonderError(f"{path} has no config.json: not a model in Hugging Face layout")
+    _read_json(path / "config.json")
+    if not any(file for name in _TOKENIZER_FILES for file in path.glob(name)):
+        raise PonderError(f"{path} has no tokenizer; copy tokenizer.json and tokenizer_config.json there")
+    index = path / "model.safetensors.index.json"
+    shards: list[Path]
+    if index.is_file():
+        names = sorted(set(_read_json(index).get("weight_map", {}).values()))
+        missing = [name for name in names if not (path / name).is_file()]
+        if missing or not names:
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            what = f"{missing[0]} is missing{more}" if names else f"{index.name} names no files"
+            raise PonderError(f"{path}: {what}; copy the weights there again")
+        shards = [path / name for name in names]
+    else:
+        shards = [file for file in [path / "model.safetensors"] if file.is_file()]
+        if not shards and not any(path.glob("pytorch_model*.bin*")):
+            raise PonderError(f"{path} has no weights: neither model.safetensors nor an index of its parts")
+    for shard in shards:
+        check_safetensors(shard)
+
+
+def check_safetensors(file: Path) -> None:
+    """Raise PonderError where a safetensors file is cut short or its header is damaged; reads the header only.
+
+    The format: 8 bytes of header length (little-endian), a JSON header with each tensor's byte range, the bytes.
+    """
+    size = file.stat().st_size
+    with open(file, "rb") as stream:
+        start = stream.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        header = stream.read(length) if 8 + length <= size else b""
+    try:
+        tensors = json.loads(header)
+        end = max(entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__")
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise PonderError(f"{file} is damaged or not a safetensors file; copy it there again") from error
+    if size != 8 + length + end:
+        raise PonderError(f"{file} is cut short: {size} bytes of {8 + length + end}; copy it there again")
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise PonderError(f"{file} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise PonderError(f"{file} is damaged: not a JSON object")
+    return value
+
+
+# Checks while and after loading ---------------------------------------------------------------------------------
+
+
+def _raw_config(name: str) -> dict[str, Any]:
+    """config.json as it was written: its class would fill in defaults (Llama's end token 2) that nobody wrote."""
+    from transformers import PretrainedConfig
+
+    return dict(PretrainedConfig.get_config_dict(name)[0])
+
+
+def _check_causal(config: Any, raw: dict[str, Any], name: str) -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    written = (raw.get("architectures") or [""])[0]
+    wrong = any(part in written for part in _NOT_CAUSAL) or getattr(config, "is_encoder_decoder", False)
+    if wrong or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise PonderError(f"{name} is a {written or config.model_type}, not a causal language model")
+
+
+def _eos_ids(name: str, raw: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
+    """The generation settings' end tokens and the tokenizer's; the model configuration's where neither names one."""
+    from transformers import GenerationConfig
+
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # no generation_config.json
+        found += _ids(GenerationConfig.from_pretrained(name).eos_token_id)
+    found += _ids(tokenizer.eos_token_id)
+    found = found or _ids(raw.get("eos_token_id"))
+    if not found:
+        raise PonderError(
+            f"{name} has no end token: set eos_token_id in generation_config.json or eos_token in tokenizer_config.json"
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def _ids(value: Any) -> list[int]:
+    return [] if value is None else [int(v) for v in value] if isinstance(value, (list, tuple)) else [int(value)]
+
+
+def _check_report(report: Any, name: str) -> None:
+    for key, what in (("mismatched_keys", "do not fit config.json"), ("missing_keys", "lack")):
+        keys = sorted(entry if isinstance(entry, str) else entry[0] for entry in report.get(key) or ())
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            line = f"{what} ({keys[0]}{more})" if key == "mismatched_keys" else f"{what} {keys[0]}{more}"
+            raise PonderError(f"{name}: the weights {line}; they are damaged or another model's")
+
+
+def _context_length(config: Any, tokenizer: Any) -> int:
+    text = config.get_text_config()
+    longest = getattr(text, "max_position_embeddings", None)
+    if isinstance(longest, int) and longest > 0:
+        return longest
+    # Models without positions of their own (ALiBi, state spaces): what the tokenizer says, where it says anything.
+    said = getattr(tokenizer, "model_max_length", None)
+    return int(said) if said and said < 10**9 else 2**20
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' bars and reports while loading: what matters in them is raised as an error."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    try:
+        yield
+    except PonderError:
+        raise
+    except torch.cuda.OutOfMemoryError as error:
+        raise PonderError(f"{name} does not fit into the GPU's memory; choose dtype=bfloat16 or device=cpu") from error
+    except Exception as error:  # transformers, tokenizers, safetensors and the hub each raise their own kinds
+        reason = " ".join(str(error).split("\n")[0].split())[:160]
+        remedy = "" if Path(name).is_dir() else ": give a directory, a hub id, or 'mini'"
+        raise PonderError(f"{name} could not be loaded{remedy} ({type(error).__name__}: {reason})") from error
