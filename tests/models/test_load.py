@@ -178,8 +178,8 @@ def test_a_tokenizer_that_is_missing(copy):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (path / name).unlink()
     assert "has no tokenizer; copy tokenizer.json" in fault(path)
-    # transformers makes up an empty tokenizer where only a part of the files is there.
-    (path / "vocab.json").write_text("{}")
+    # transformers makes up an empty tokenizer where it knows none of the files.
+    (path / "other.model").write_text("")
     assert "has no tokenizer; add its tokenizer files" in fault(path)
 
 
@@ -195,7 +195,7 @@ def test_names(tmp_path, monkeypatch):
     assert "nobody/nothing could not be loaded: give a directory, a hub id, or 'mini'" in line
     assert "no such directory" in fault(tmp_path / "none")
     assert "no such directory" in fault("./none")
-    assert "an empty name: no such directory" in fault("")
+    assert "no model is named; give a directory" in fault("")
     (tmp_path / "file").write_text("")
     assert "is a file; give the model's directory" in fault(tmp_path / "file")
     monkeypatch.setattr(load, "mini_weights", lambda: None)

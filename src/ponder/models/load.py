@@ -123,16 +123,16 @@ def resolve_model(name_or_dir: str | Path) -> Path | str:
         if weights is None:
             raise PonderError("the embedded model has no weights here; make them with `ponder run mini-base`")
         return weights
+    if not name.strip():
+        raise PonderError("no model is named; give a directory, a hub id, or 'mini'")
     path = Path(name).expanduser()
-    if name.strip() and path.is_dir():  # Path("") is the current directory
+    if path.is_dir():
         inner = path / "model"
         return inner if (inner / "config.json").is_file() and not _is_model_config(path / "config.json") else path
     if path.exists():
         raise PonderError(f"{name} is a file; give the model's directory, a hub id, or 'mini'")
-    if isinstance(name_or_dir, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1 or not name.strip():
-        raise PonderError(
-            f"{name or 'an empty name'}: no such directory; give a model's directory, a hub id, or 'mini'"
-        )
+    if isinstance(name_or_dir, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise PonderError(f"{name}: no such directory; give a model's directory, a hub id, or 'mini'")
     return name
 
 
