@@ -1,0 +1,149 @@
+"""What a step leaves behind: its row in `metrics.jsonl`, its page of `samples/`, and why groups were dropped."""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ponder.core.records import finite, write_atomic
+from ponder.core.types import Group, Problem
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A completion as every rank knows it: what the journal needs, without the tokens."""
+
+    reward: float | None
+    correct: bool | None
+    parts: Mapping[str, float | None]
+    note: str
+    length: int
+    finish: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A group as every rank knows it."""
+
+    problem: Problem
+    prompt_length: int
+    answers: tuple[Answer, ...]
+
+    @classmethod
+    def of(cls, group: Group) -> Record:
+        """What there is to tell of `group`."""
+        answers = []
+        for rollout in group.rollouts:
+            score, completion = rollout.score, rollout.completion
+            answers.append(
+                Answer(
+                    reward=score.value,
+                    correct=score.correct,
+                    parts=dict(score.parts),
+                    note=score.note,
+                    length=len(completion.token_ids),
+                    finish=completion.finish,
+                    text=completion.text,
+                )
+            )
+        prompt_length = len(group.rollouts[0].completion.prompt_ids) if group.rollouts else 0
+        return cls(group.problem, prompt_length, tuple(answers))
+
+    @property
+    def rewards(self) -> list[float]:
+        """The known rewards."""
+        return [answer.reward for answer in self.answers if answer.reward is not None]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read and written for the group, the prompt once a completion."""
+        return sum(self.prompt_length + answer.length for answer in self.answers)
+
+
+def mean(values: Iterable[float]) -> float | None:
+    """The mean, or None of nothing."""
+    known = list(values)
+    return statistics.fmean(known) if known else None
+
+
+def _spread(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def rollout_metrics(records: Sequence[Record]) -> dict[str, float | None]:
+    """The metrics of a step's completions, under the names that TRL uses; None where there is nothing to speak of."""
+    answers = [answer for record in records for answer in record.answers]
+    rewards = [reward for record in records for reward in record.rewards]
+    deviations = [_spread(record.rewards) for record in records if record.rewards]
+    verdicts = [answer.correct for answer in answers if answer.correct is not None]
+    lengths = [answer.length for answer in answers]
+    metrics: dict[str, float | None] = {
+        "reward": mean(rewards),
+        "reward_std": mean(deviations),
+        "frac_reward_zero_std": mean(deviation < 1e-8 for deviation in deviations),
+        "frac_reward_unknown": mean(answer.reward is None for answer in answers),
+        "accuracy": mean(verdicts),
+        "frac_accuracy_unknown": mean(answer.correct is None for answer in answers),
+    }
+    for task in sorted({record.problem.task for record in records}):
+        told = [a.correct for r in records if r.problem.task == task for a in r.answers if a.correct is not None]
+        metrics[f"accuracy/{task}"] = mean(told)
+    for name in sorted({name for answer in answers for name in answer.parts}):
+        values = [value for answer in answers if (value := answer.parts.get(name)) is not None]
+        metrics[f"rewards/{name}/mean"], metrics[f"rewards/{name}/std"] = mean(values), _spread(values)
+    if lengths:
+        metrics["completions/mean_length"] = mean(lengths)
+        metrics["completions/min_length"], metrics["completions/max_length"] = min(lengths), max(lengths)
+        metrics["completions/mean_terminated_length"] = mean(a.length for a in answers if a.finish == "stop")
+        metrics["completions/clipped_ratio"] = mean(a.finish == "length" for a in answers)
+    return metrics
+
+
+def machine_metrics(tokens: int, seconds: float) -> dict[str, float]:
+    """Speed in tokens a second (read and written, over all processes), and the memory's peak in GB of this process."""
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated() / 1e9
+    else:  # kilobytes, but bytes on macOS
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+    return {"perf/throughput": tokens / max(seconds, 1e-9), "perf/max_memory_allocated_gb": peak}
+
+
+def write_samples(path: Path, step: int, records: Sequence[Record], advantages: Sequence[Sequence[float]]) -> None:
+    """All completions of a step as JSON lines, worst first; those of unknown reward before all.
+
+    advantages: one list a record, in the order of its known rewards.
+    """
+    rows: list[dict[str, Any]] = []
+    for record, values in zip(records, advantages, strict=True):
+        known = iter(values)
+        for index, answer in enumerate(record.answers):
+            rows.append(
+                {
+                    "step": step,
+                    "problem_id": record.problem.id,
+                    "task": record.problem.task,
+                    "prompt": record.problem.prompt,
+                    "answer": record.problem.answer,
+                    "index": index,
+                    "reward": answer.reward,
+                    "correct": answer.correct,
+                    "advantage": None if answer.reward is None else next(known),
+                    "parts": dict(answer.parts),
+                    "note": answer.note,
+                    "length": answer.length,
+                    "finish": answer.finish,
+                    "completion": answer.text,
+                }
+            )
+    rows.sort(key=lambda row: (row["reward"] is not None, row["reward"] or 0.0, row["problem_id"], row["index"]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, "".join(json.dumps(finite(row), ensure_ascii=False) + "\n" for row in rows))
