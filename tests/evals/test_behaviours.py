@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ponder.core.types import Completion, Group, Problem, Rollout, Score
 from ponder.evals.behaviours import (
     NAMES,
     PHRASES,
     SHARES,
     behaviour_metrics,
     behaviour_sums,
+    group_sums,
     measure,
     repetition,
     spans,
@@ -200,6 +202,18 @@ def test_sums_of_shards_add_up() -> None:
     whole = behaviour_sums(measured, correct, tokens)
     halves = [behaviour_sums(measured[i::2], correct[i::2], tokens[i::2]) for i in range(2)]
     assert {key: halves[0][key] + halves[1][key] for key in whole} == pytest.approx(whole)
+
+
+def test_groups_are_summed_with_their_problems_language() -> None:
+    def rollout(text: str, correct: bool | None) -> Rollout:
+        return Rollout(Completion((), (1, 2, 3), (), text, "stop"), Score(1.0, correct))
+
+    german = Problem("t", "?", "1", {"lang": "de"})
+    groups = [Group(german, (rollout("try the sum", True), rollout("nein, die Zahl ist falsch", False)))]
+    sums = group_sums(groups)
+    assert (sums["responses"], sums["tokens"], sums["exploration/right"], sums["backtracking/wrong"]) == (2, 6, 1, 1)
+    assert sums["language_mixing/right"] == 1.0 and sums["language_mixing/wrong"] == 0.0
+    assert behaviour_metrics(group_sums([])) == {}
 
 
 def test_a_rate_without_right_answers_is_left_out() -> None:

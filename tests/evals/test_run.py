@@ -11,7 +11,7 @@ import pytest
 from ponder.core.errors import PonderError
 from ponder.core.types import Completion, Finish, Problem, SamplingParams, Score
 from ponder.evals import compare, evaluate, merge, read_result, shard, spec_of, summary, write_result
-from ponder.evals.summary import MEASURES
+from ponder.evals.summary import MEASURES, validation_metrics
 
 
 class Sums:
@@ -50,9 +50,13 @@ class Script:
         return out
 
 
+def ask(problem: Problem) -> str:
+    return problem.prompt
+
+
 def run(*texts: str, n: int = 1, problems: int = 1, finish: Finish = "stop") -> list[dict]:
     return evaluate(
-        Script(*texts, finish=finish), TASK.problems("test", problems), str, SamplingParams(n=n), 0, tasks=TASKS
+        Script(*texts, finish=finish), TASK.problems("test", problems), ask, SamplingParams(n=n), 0, tasks=TASKS
     )
 
 
@@ -95,7 +99,7 @@ def test_an_aborted_sample_is_counted_apart() -> None:
 
 def test_template_that_opens_the_thought() -> None:
     rows = evaluate(
-        Script("sum</think><answer>GOLD</answer>"), TASK.problems("test", 1), lambda q: q + " <think>\n",
+        Script("sum</think><answer>GOLD</answer>"), TASK.problems("test", 1), lambda p: p.prompt + " <think>\n",
         SamplingParams(), 0, tasks=TASKS,
     )  # fmt: skip
     assert rows[0]["correct"] is True
@@ -121,23 +125,23 @@ def test_rows_come_in_order_in_chunks_with_progress() -> None:
 
 def test_bad_input_is_one_clear_line() -> None:
     with pytest.raises(PonderError, match="empty"):
-        evaluate(Script(GOOD), [], str, SamplingParams(), 0, tasks=TASKS)
+        evaluate(Script(GOOD), [], ask, SamplingParams(), 0, tasks=TASKS)
     with pytest.raises(PonderError, match="no grader"):
-        evaluate(Script(GOOD), [Problem("riddle", "a b 1?", "1")], str, SamplingParams(), 0, tasks=TASKS)
+        evaluate(Script(GOOD), [Problem("riddle", "a b 1?", "1")], ask, SamplingParams(), 0, tasks=TASKS)
 
     class Short(Script):
         def sample(self, prompts: Sequence[str], params: SamplingParams, seed: int) -> list[Completion]:
             return super().sample(prompts, params, seed)[:-1]
 
     with pytest.raises(PonderError, match="completions"):
-        evaluate(Short(GOOD), TASK.problems("test", 2), str, SamplingParams(), 0, tasks=TASKS)
+        evaluate(Short(GOOD), TASK.problems("test", 2), ask, SamplingParams(), 0, tasks=TASKS)
 
 
 def test_shards_merge_into_the_whole() -> None:
     problems = TASK.problems("test", 7)
     params = SamplingParams(n=2)
-    whole = evaluate(Script(GOOD, "x"), problems, str, params, 0, tasks=TASKS)
-    parts = [evaluate(Script(GOOD, "x"), shard(problems, r, 3), str, params, 0, tasks=TASKS) for r in range(3)]
+    whole = evaluate(Script(GOOD, "x"), problems, ask, params, 0, tasks=TASKS)
+    parts = [evaluate(Script(GOOD, "x"), shard(problems, r, 3), ask, params, 0, tasks=TASKS) for r in range(3)]
     merged = merge(parts, problems)
     drop = [{k: v for k, v in row.items() if k != "seconds"} for row in merged]
     assert drop == [{k: v for k, v in row.items() if k != "seconds"} for row in whole]
@@ -190,6 +194,15 @@ def test_summary_is_per_task_and_survives_nothing() -> None:
 
 def test_every_measure_is_in_the_summary() -> None:
     assert MEASURES.keys() <= summary(run(GOOD))["overall"].keys()
+
+
+def test_validation_metrics_are_flat_and_leave_the_empty_out() -> None:
+    rows = run(GOOD, "x", n=2, problems=3)
+    flat = validation_metrics(rows)
+    assert flat["validation/accuracy"] == flat["validation/accuracy/sums"] == 0.5
+    assert flat["validation/format_rate"] == 0.5 and flat["validation/mean_length"] > 0
+    unknown = run("<think>a</think><answer>?</answer>")
+    assert "validation/accuracy" not in validation_metrics(unknown)
 
 
 def test_compare_gives_a_verdict_where_the_interval_excludes_zero() -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ponder.core.types import Group
 from ponder.evals.language import language_mixing
 
 PHRASES: dict[str, tuple[str, ...]] = {
@@ -182,6 +183,16 @@ def behaviour_sums(
         for name in NAMES:
             sums[f"{name}/having"] += values[name] > 0
     return sums
+
+
+def group_sums(groups: Iterable[Group]) -> dict[str, float]:
+    """`behaviour_sums` of all rollouts of `groups`; the language to keep to is the problem's own, `data["lang"]`."""
+    pairs = [(group.problem, rollout) for group in groups for rollout in group.rollouts]
+    return behaviour_sums(
+        [measure(rollout.completion.text, problem.data.get("lang")) for problem, rollout in pairs],
+        [rollout.score.correct for _, rollout in pairs],
+        [len(rollout.completion.token_ids) for _, rollout in pairs],
+    )
 
 
 def behaviour_metrics(sums: Mapping[str, float]) -> dict[str, float]:

@@ -33,7 +33,7 @@ CHUNK = 256
 def evaluate(
     sampler: Sampler,
     problems: Sequence[Problem],
-    render: Callable[[str], str],
+    render: Callable[[Problem], str],
     params: SamplingParams,
     seed: int,
     on_progress: Callable[[int, int], None] | None = None,
@@ -43,7 +43,8 @@ def evaluate(
 ) -> list[Row]:
     """Sample `params.n` completions a problem and grade each of them, strictly and leniently.
 
-    render: question -> prompt text. on_progress: called with (problems done, problems in all) after every `chunk`.
+    render: a problem as the prompt's text. on_progress: called with (problems done, problems in all) after every
+    `chunk`.
     Returns rows in the order of `problems`, samples of one problem together. Raises PonderError for no problems or a
     task without a grader.
     """
@@ -55,7 +56,7 @@ def evaluate(
     rows: list[Row] = []
     for start in range(0, len(problems), chunk):
         part = problems[start : start + chunk]
-        prompts = [render(problem.prompt) for problem in part]
+        prompts = [render(problem) for problem in part]
         began = time.monotonic()
         completions = sampler.sample(prompts, params, seed)
         if len(completions) != len(part) * params.n:

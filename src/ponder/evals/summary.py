@@ -170,6 +170,17 @@ def _at_k(groups: Mapping[str, Sequence[Row]], k: int, name: str) -> dict[str, E
     return found
 
 
+def validation_metrics(rows: Sequence[Row], prefix: str = "validation") -> dict[str, float]:
+    """The figures of a validation during training, flat, for `metrics.jsonl`: `validation/accuracy`, the same per
+    task, and
+    `accuracy_lenient`, `format_rate`, `truncation_rate`, `mean_length` over all. What has no value is left out."""
+    figures = summary(rows)
+    names = ("accuracy", "accuracy_lenient", "format_rate", "truncation_rate", "mean_length")
+    flat = {f"{prefix}/{name}": figures["overall"][name]["value"] for name in names}
+    flat |= {f"{prefix}/accuracy/{task}": part["accuracy"]["value"] for task, part in figures["tasks"].items()}
+    return {name: value for name, value in flat.items() if value is not None}
+
+
 def compare(a_rows: Sequence[Row], b_rows: Sequence[Row], measures: Sequence[str] = COMPARED) -> dict[str, Any]:
     """B against A on the problems that both have, overall and per task.
 
