@@ -34,14 +34,14 @@ def token_logprobs(
     temperature: float = 1.0,
     logits_bytes: int = LOGITS_BYTES,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probability of every completion token given what precedes it, and the entropy of the distribution it came from.
+    """Log-probability of every completion token given what precedes it, and the entropy of its distribution.
 
     input_ids_BT: prompt and completion, padded on either side. attention_mask_BT: 1 on real tokens.
     completion_mask_BT: 1 on the tokens whose log-probability is wanted; the first real token of a row has none.
     temperature: the logits are divided by it, as in sampling. logits_bytes: bound on the fp32 logits held at once.
 
-    Returns (logp_BT, entropy_BT), fp32 (fp64 for an fp64 model), in nats, 0 where completion_mask_BT is 0. `logp_BT` carries
-    the gradient; `entropy_BT` carries none.
+    Returns (logp_BT, entropy_BT), fp32 (fp64 for an fp64 model), in nats, 0 where completion_mask_BT is 0. `logp_BT`
+    carries the gradient; `entropy_BT` carries none.
     Raises PonderError for a temperature that is not positive, or a mask that asks for a token with nothing before it.
     """
     if not temperature > 0:
@@ -49,13 +49,14 @@ def token_logprobs(
     wanted_BT = completion_mask_BT != 0
     rows_N, columns_N = wanted_BT.nonzero(as_tuple=True)
     before_N = columns_N - 1
-    if bool((before_N < 0).any()) or not bool(attention_mask_BT[rows_N, before_N].all()):
-        raise PonderError("completion_mask marks a token with no token before it; a prompt must have at least one token")
+    real_BT = attention_mask_BT != 0
+    if bool((before_N < 0).any()) or not bool((real_BT[rows_N, before_N] & real_BT[rows_N, columns_N]).all()):
+        raise PonderError("a completion token is padding, or has no token before it; a prompt needs at least one token")
     targets_N = input_ids_BT[rows_N, columns_N]
-    inputs = _model_inputs(model, input_ids_BT, attention_mask_BT)
+    inputs = _model_inputs(model, input_ids_BT, real_BT)
 
-    parts = _parts(model, inputs)
-    flat_N = rows_N * input_ids_BT.shape[1] + before_N  # index_select's backward is much faster than that of x[rows, columns]
+    parts = _parts(model, input_ids_BT[real_BT])
+    flat_N = rows_N * input_ids_BT.shape[1] + before_N  # index_select's backward is faster than x[rows, columns]'s
     if parts is None:
         logits_BTV = model(**inputs, use_cache=False).logits
         logits_NV = logits_BTV.reshape(-1, logits_BTV.shape[-1]).index_select(0, flat_N)
@@ -84,9 +85,9 @@ def head_logprobs(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(logp_N, entropy_N) of softmax((hidden W' + bias) / temperature) at `targets_N`; differentiable in logp_N.
 
-    One piece where the logits fit into `logits_bytes`, else chunks of logits_bytes / 4 V tokens. The results are equal up to
-    the order of summation. The product is taken in the model's dtype (autocast's where that is on), as the model itself
-    and the sampler take it; the softmax in fp32.
+    One piece where the logits fit into `logits_bytes`, else chunks of logits_bytes / 4 V tokens. The results are equal
+    up to the order of summation. The product is taken in the model's dtype (autocast's where that is on), as the model
+    itself and the sampler take it; the softmax in fp32.
     """
     device = hidden_ND.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
@@ -114,7 +115,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
     """Saves the hidden states and one log-normaliser a token; never more than [C, V] logits at a time."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         hidden_ND: torch.Tensor,
         weight_VD: torch.Tensor,
@@ -139,7 +140,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
         return logp_N, entropy_N
 
     @staticmethod
-    def backward(ctx: Any, grad_N: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_N: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         hidden_ND, weight_VD, bias_V, targets_N, norm_N = ctx.saved_tensors
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
         grad_hidden_ND = torch.empty_like(hidden_ND) if need_hidden else None
@@ -198,19 +199,16 @@ class _Parts:
     head: nn.Linear
 
 
-def _model_inputs(
-    model: nn.Module, input_ids_BT: torch.Tensor, attention_mask_BT: torch.Tensor
-) -> dict[str, torch.Tensor]:
+def _model_inputs(model: nn.Module, input_ids_BT: torch.Tensor, real_BT: torch.Tensor) -> dict[str, torch.Tensor]:
     """What the model is called with, beside `use_cache=False` (with a cache, transformers does not see packed rows).
 
-    Padding on the right alone needs no mask: attention is causal, so no real token sees it. Without a mask the kernels take
-    their fast causal path. Anything else gets its mask, and positions that count real tokens only.
+    Padding on the right alone needs no mask: attention is causal, so no real token sees it. Without a mask the kernels
+    take their fast causal path. Anything else gets its mask, and positions that count real tokens only.
     """
-    real_BT = attention_mask_BT != 0
     padded_right = not bool((real_BT[:, 1:] & ~real_BT[:, :-1]).any())
     if padded_right:
         return {"input_ids": input_ids_BT}
-    inputs = {"input_ids": input_ids_BT, "attention_mask": attention_mask_BT.long()}
+    inputs = {"input_ids": input_ids_BT, "attention_mask": real_BT.long()}
     if "position_ids" in inspect.signature(model.forward).parameters:
         inputs["position_ids"] = (real_BT.long().cumsum(-1) - 1).clamp(min=0)
     return inputs
@@ -224,18 +222,18 @@ def _hidden(backbone: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tenso
 _PROBED: weakref.WeakKeyDictionary[nn.Module, tuple[Any, Any, bool]] = weakref.WeakKeyDictionary()
 
 
-def _parts(model: nn.Module, inputs: dict[str, torch.Tensor]) -> _Parts | None:
+def _parts(model: nn.Module, input_ids_T: torch.Tensor) -> _Parts | None:
     """Backbone and head, if a probe on this very model shows that head(backbone(x)) is model(x).logits; else None.
 
     Soft-capped or scaled logits, adapters on the head, virtual prompt tokens, sharded heads: all take the generic path,
-    model(x).logits, which is right for every model and only costs memory. The answer is kept until either module changes.
+    model(x).logits, which is right for every model and only costs memory. The answer holds until a module changes.
     """
     parts = _candidates(model)
     if parts is None:
         return None
     known = _PROBED.get(model)
     if known is None or known[0]() is not parts.backbone or known[1]() is not parts.head:
-        same = _is_model(model, parts, inputs)
+        same = _is_model(model, parts, input_ids_T[:8])
         _PROBED[model] = known = (weakref.ref(parts.backbone), weakref.ref(parts.head), same)
     return parts if known[2] else None
 
@@ -256,13 +254,13 @@ def _candidates(model: nn.Module) -> _Parts | None:
 
 
 @torch.no_grad()
-def _is_model(model: nn.Module, parts: _Parts, inputs: dict[str, torch.Tensor]) -> bool:
-    """Two questions, on a few tokens: does the backbone alone give the hidden states that it gives inside the model, and is
-    the model's way from hidden states to logits the head's product, also where logits are large?
+def _is_model(model: nn.Module, parts: _Parts, input_ids_T: torch.Tensor) -> bool:
+    """Two questions, on a few tokens: does the backbone alone give the hidden states that it gives inside the model,
+    and is the model's way from hidden states to logits the head's product, also where logits are large?
 
     The second cannot be asked at the model's own hidden states alone: a soft cap of 30 changes logits of 0.1 by 1e-7.
     """
-    few = {name: value[:1, : min(8, value.shape[1])] for name, value in inputs.items()}
+    few = {"input_ids": input_ids_T[None]}
     modes = {module: module.training for module in model.modules()}
     seen: list[torch.Tensor] = []
 

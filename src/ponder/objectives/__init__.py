@@ -3,7 +3,8 @@
 from ponder.objectives.batch import Extent, PolicyTerms
 from ponder.objectives.credit import Spread, overlong_penalty
 from ponder.objectives.family import FAMILY, PolicySettings, Variant, has_gradient
-from ponder.objectives.policy import merge_stats, mismatch_kl, policy_loss, summarise
+from ponder.objectives.kl import mismatch_kl
+from ponder.objectives.policy import merge_stats, policy_loss, summarise
 
 __all__ = [
     "FAMILY",

@@ -1,8 +1,8 @@
 """What an objective sees: the tensors of one micro-batch, and the size of the whole step that it is a part of.
 
-Shape letters: B rows (one completion each), T positions. Index t speaks of token t: `mask_BT[b, t]` is 1 where token t of
-row b is a trained completion token, and every log-probability at [b, t] is that token's own. Whether T spans prompt and
-completion or the completion alone is the caller's choice: objectives only ever look where the mask is 1.
+Shape letters: B rows (one completion each), T positions. Index t speaks of token t: `mask_BT[b, t]` is 1 where token t
+of row b is a trained completion token, and every log-probability at [b, t] is that token's own. Whether T spans prompt
+and completion or the completion alone is the caller's choice: objectives only ever look where the mask is 1.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class PolicyTerms:
     """One micro-batch, as tensors that carry no gradient.
 
     advantages_B: one advantage a row, [B]; or one a token, [B, T], where a critic gives them.
-    mask_BT: 1 (or True) on trained completion tokens; 0 on prompt, padding, and on every token of a truncated answer when
-        `mask_truncated_completions` is on.
+    mask_BT: 1 (or True) on trained completion tokens; 0 on prompt, padding, and, with
+        `mask_truncated_completions`, on every token of a truncated answer.
     old_logp_BT: log-probabilities under the weights that the step started from. None: the step is on-policy and the
         current ones, detached, stand for them.
     ref_logp_BT: log-probabilities under the reference policy. Needed when `beta` is not 0.

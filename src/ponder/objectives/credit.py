@@ -1,8 +1,8 @@
 """From rewards to advantages: a baseline that is subtracted and a scale that divides. Plain floats, no tensors.
 
 An advantage is (reward - baseline) / (scale + 1e-4). The baselines are functions of one group (and of the whole step's
-rewards, for `batch_mean`); the scales are TRL's `scale_rewards`: the standard deviation within the group, over the whole
-batch, or none. Standard deviations have Bessel's correction, and the 1e-4 is TRL's.
+rewards, for `batch_mean`); the scales are TRL's `scale_rewards`: the standard deviation within the group, over the
+whole batch, or none. Standard deviations have Bessel's correction, and the 1e-4 is TRL's.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def group_mean(rewards: Sequence[float], batch: Spread) -> list[float]:
 
 
 def leave_one_out(rewards: Sequence[float], batch: Spread) -> list[float]:
-    """r_i - mean of the others: RLOO's unbiased baseline (arXiv 2402.14740, equation 6). 0 for a lone sample."""
+    """r_i - mean of the others: RLOO's unbiased baseline (arXiv 2402.14740). 0 for a lone sample."""
     if len(rewards) < 2:
         return [0.0] * len(rewards)
     factor = len(rewards) / (len(rewards) - 1)

@@ -1,7 +1,7 @@
 """The GRPO family as one table: a method is credit x surrogate x aggregation, with its paper's clip range.
 
-`FAMILY[loss_type]` is a row; `PolicySettings` holds what a user may change, under TRL's names. A setting left at None takes
-the row's value. A setting that a row cannot honour is refused, never ignored.
+`FAMILY[loss_type]` is a row; `PolicySettings` holds what a user may change, under TRL's names. A setting left at None
+takes the row's value. A setting that a row cannot honour is refused, never ignored.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Literal
 
 from ponder.core.errors import PonderError
 from ponder.objectives.credit import Credit, Scale, Spread, advantages, batch_mean, group_mean, leave_one_out
+from ponder.objectives.kl import KL
 from ponder.objectives.policy import (
-    KL,
     Aggregate,
     Clip,
     Level,
@@ -40,7 +40,8 @@ class PolicySettings:
     delta: upper bound of the ratio where the advantage is negative (two-sided clipping); above 1 + epsilon_high.
     beta: weight of the KL to the reference policy; 0 needs no reference.
     kl_estimator: k1, k2 or k3 (see `policy.kl_k1` and its neighbours for whose gradient each one estimates).
-    use_bias_correction_kl: weigh the KL by the importance ratio, which gives each the gradient of KL(policy || reference).
+    use_bias_correction_kl: weigh the KL by the importance ratio; all three estimators then have the gradient of
+        KL(policy || reference).
     importance_sampling_level: `token`, or `sequence` (one ratio a sequence, as GSPO has it).
     scale_rewards: what divides the advantages: the standard deviation of the `group`, of the `batch`, or `none`.
     importance_sampling_correction: weights against the mismatch of sampler and trainer; `token_truncate` is TIS.
@@ -72,7 +73,7 @@ class PolicySettings:
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the table. `epsilon` and `epsilon_high` are the paper's own; None means that the row does not clip there."""
+    """A row of the table. `epsilon` and `epsilon_high` are the paper's own; None: the row does not clip there."""
 
     name: str
     credit: Credit
@@ -95,14 +96,14 @@ class Variant:
         if self.epsilon is None and settings.epsilon is not None:
             raise PonderError(f"epsilon={settings.epsilon}: {self.name} has no lower clip; leave epsilon out")
         if self.epsilon_high is None and settings.epsilon_high is not None:
-            raise PonderError(f"epsilon_high={settings.epsilon_high}: {self.name} does not clip; leave epsilon_high out")
+            raise PonderError(f"epsilon_high={settings.epsilon_high}: {self.name} has no clip; leave epsilon_high out")
         if self.surrogate is not clipped:
             if settings.delta is not None:
                 raise PonderError(f"delta={settings.delta}: {self.name} does not clip as PPO does; leave delta out")
             high = settings.epsilon_high if settings.epsilon_high is not None else self.epsilon_high
             return Clip(-math.inf, math.inf if high is None else high)
         assert self.epsilon is not None and self.epsilon_high is not None
-        # Whoever sets epsilon alone means a symmetric range, as in TRL; the row's own upper bound belongs to its own epsilon.
+        # Whoever sets epsilon alone means a symmetric range, as in TRL; the row's upper bound goes with its own.
         epsilon = self.epsilon if settings.epsilon is None else settings.epsilon
         fallback = self.epsilon_high if settings.epsilon is None else settings.epsilon
         high = 1 + (fallback if settings.epsilon_high is None else settings.epsilon_high)
@@ -149,4 +150,5 @@ def has_gradient(advantages: Sequence[float], settings: PolicySettings) -> bool:
 
 def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
-        raise PonderError(f"{name} is {value!r}; it must be one of {', '.join(str(a) for a in allowed if a is not None)}")
+        names = ", ".join(str(one) for one in allowed if one is not None)
+        raise PonderError(f"{name} is {value!r}; it must be one of {names}")

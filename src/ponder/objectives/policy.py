@@ -1,10 +1,10 @@
-"""The policy loss: importance ratio, surrogate, KL to a reference, aggregation. Tensors in, tensors out.
+"""The policy loss: importance ratio, surrogate, aggregation (and KL, from `kl`). Tensors in, tensors out.
 
 Shape letters: B rows, T positions; index t speaks of token t. A name without letters is a scalar.
 
-Every function works under two rules. What lies outside the mask never matters, not even if it is NaN. And a loss is this
-micro-batch's *share* of the whole step's: denominators come from `Extent`, so shares, and the gradients of shares, add up
-to the same step however it is split into micro-batches or over ranks.
+Every function works under two rules. What lies outside the mask never matters, not even if it is NaN. And a loss is
+this micro-batch's *share* of the whole step's: denominators come from `Extent`, so shares, and the gradients of shares,
+add up to the same step however it is split into micro-batches or over ranks.
 """
 
 from __future__ import annotations
@@ -17,22 +17,19 @@ import torch
 
 from ponder.core.errors import PonderError
 from ponder.objectives.batch import Extent, PolicyTerms
+from ponder.objectives.kl import LOG_RATIO_LIMIT, kl_penalty, mismatch_kl
 
 if TYPE_CHECKING:
     from ponder.objectives.family import PolicySettings, Variant
 
 Level = Literal["token", "sequence", "trajectory"]
-"""What an importance ratio speaks of: a token; a sequence, by the mean of its log-ratios (GSPO); a sequence, by their sum
-(the ratio of the two trajectories' probabilities, RLOO)."""
-
-# exp of this is still finite in fp32. Only a fault gives ratios like that, but an infinite one would make NaN of gradients
-# that clipping sets to 0.
-LOG_RATIO_LIMIT = 80.0
+"""What an importance ratio speaks of: a token; a sequence, by the mean of its log-ratios (GSPO); a sequence, by their
+sum (the ratio of the two trajectories' probabilities, RLOO)."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """The range of the ratio: [low, high], and `delta`, the two-sided variant's bound where the advantage is negative."""
+    """The ratio's range: [low, high], and `delta`, the two-sided variant's bound where the advantage is negative."""
 
     low: float
     high: float
@@ -50,17 +47,19 @@ Aggregate = Callable[[torch.Tensor, torch.Tensor, Extent], torch.Tensor]
 
 
 def clipped(logp_BT: torch.Tensor, ratio_BT: torch.Tensor, advantages_BT: torch.Tensor, clip: Clip) -> torch.Tensor:
-    """-min(r A, clip(r) A): PPO-clip (arXiv 1707.06347, equation 7), with clip-higher (DAPO, equation 8) by `clip.high`.
+    """-min(r A, clip(r) A): PPO-clip (arXiv 1707.06347, equation 7); an own `clip.high` is clip-higher (DAPO, eq. 8).
 
-    `clip.delta` bounds r from above where A < 0, where PPO leaves it unbounded: dual-clip PPO (arXiv 1912.09729, equation
-    5) and INTELLECT-2's two-sided clipping (arXiv 2505.07291).
+    `clip.delta` bounds r from above where A < 0, where PPO leaves it unbounded: dual-clip PPO (arXiv 1912.09729) and
+    INTELLECT-2's two-sided clipping (arXiv 2505.07291).
     """
     bounded_BT = ratio_BT if clip.delta is None else ratio_BT.clamp(max=clip.delta)
     return -torch.minimum(bounded_BT * advantages_BT, ratio_BT.clamp(clip.low, clip.high) * advantages_BT)
 
 
-def weighted_logp(logp_BT: torch.Tensor, ratio_BT: torch.Tensor, advantages_BT: torch.Tensor, clip: Clip) -> torch.Tensor:
-    """-sg(min(r, high)) A log p: CISPO (MiniMax-M1, arXiv 2506.13585, equation 4); without a bound, REINFORCE.
+def weighted_logp(
+    logp_BT: torch.Tensor, ratio_BT: torch.Tensor, advantages_BT: torch.Tensor, clip: Clip
+) -> torch.Tensor:
+    """-sg(min(r, high)) A log p: CISPO (MiniMax-M1, arXiv 2506.13585, section 3.1); without a bound, REINFORCE.
 
     The weight is clipped, not the update: every token keeps a gradient. On-policy the weight is 1 and this is
     -A log p, the textbook's score function.
@@ -68,60 +67,11 @@ def weighted_logp(logp_BT: torch.Tensor, ratio_BT: torch.Tensor, advantages_BT: 
     return -ratio_BT.detach().clamp(max=clip.high) * advantages_BT * logp_BT
 
 
-# ---- KL to a reference ----
-
-
-def kl_k1(logp_BT: torch.Tensor, ref_logp_BT: torch.Tensor) -> torch.Tensor:
-    """log p - log ref. Its mean over samples of p is KL(p || ref), unbiased; a value can be negative.
-
-    Its own gradient, that of log p, has mean zero and is *not* an estimator of the KL's gradient. So the gradient here
-    is (log p - log ref) times that of log p, which is what k1 gives when it is subtracted from the reward: unbiased
-    for the gradient of KL(p || ref).
-    """
-    k1_BT = logp_BT - ref_logp_BT
-    k2_BT = 0.5 * k1_BT.square()
-    return k1_BT.detach() + (k2_BT - k2_BT.detach())
-
-
-def kl_k2(logp_BT: torch.Tensor, ref_logp_BT: torch.Tensor) -> torch.Tensor:
-    """(log p - log ref)^2 / 2. Biased in value, but its gradient is unbiased for that of KL(p || ref)."""
-    return 0.5 * (logp_BT - ref_logp_BT).square()
-
-
-def kl_k3(logp_BT: torch.Tensor, ref_logp_BT: torch.Tensor) -> torch.Tensor:
-    """ref/p - log(ref/p) - 1: GRPO's (arXiv 2402.03300, equation 4). Unbiased for KL(p || ref) in value, never negative.
-
-    Its gradient, (1 - ref/p) times that of log p, is unbiased for the gradient of the *other* direction, KL(ref || p);
-    the two agree to first order near the reference. `use_bias_correction_kl` makes it that of KL(p || ref).
-    """
-    log_BT = (ref_logp_BT - logp_BT).clamp(max=LOG_RATIO_LIMIT)
-    # expm1(x) - x is x^2 / 2 at small x, where exp(x) - x - 1 rounds to something that can be negative.
-    return (torch.expm1(log_BT) - log_BT).clamp(min=0.0)
-
-
-KL: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {"k1": kl_k1, "k2": kl_k2, "k3": kl_k3}
-
-
-def kl_penalty(
-    logp_BT: torch.Tensor, ref_logp_BT: torch.Tensor, ratio_BT: torch.Tensor, estimator: str, corrected: bool
-) -> torch.Tensor:
-    """The KL estimate a token, [B, T]; `corrected` weighs it by the token's importance ratio.
-
-    Samples come from the old policy: weighing by p/old makes the estimate one under the current. For k3 the weight keeps
-    its gradient, which also turns k3's into the one of KL(p || ref) (DeepSeek-V3.2, arXiv 2512.02556, section 3.1); so
-    corrected, all three have the same gradient, ratio (log p - log ref) grad log p, on-policy and off.
-    """
-    kl_BT = KL[estimator](logp_BT, ref_logp_BT)
-    if not corrected:
-        return kl_BT
-    return kl_BT * (ratio_BT if estimator == "k3" else ratio_BT.detach())
-
-
 # ---- aggregation ----
 
 
 def sequence_mean(loss_BT: torch.Tensor, mask_BT: torch.Tensor, extent: Extent) -> torch.Tensor:
-    """Mean over each sequence's tokens, then over the step's sequences (GRPO). A fully masked row adds 0 / sequences."""
+    """Mean over each sequence's tokens, then over the step's sequences (GRPO). A fully masked row adds 0."""
     lengths_B = mask_BT.sum(-1).clamp(min=1)
     return ((loss_BT * mask_BT).sum(-1) / lengths_B).sum() / max(extent.sequences, 1)
 
@@ -132,7 +82,7 @@ def sequence_sum(loss_BT: torch.Tensor, mask_BT: torch.Tensor, extent: Extent) -
 
 
 def token_mean(loss_BT: torch.Tensor, mask_BT: torch.Tensor, extent: Extent) -> torch.Tensor:
-    """Mean over the step's trained tokens (DAPO, equation 8): long answers weigh more than short ones."""
+    """Mean over the step's trained tokens (DAPO, arXiv 2503.14476, equation 8): every token weighs the same."""
     return (loss_BT * mask_BT).sum() / max(extent.tokens, 1)
 
 
@@ -160,22 +110,6 @@ def sampler_weights(
     if what == "truncate":
         return weight_BT.clamp(max=cap)
     return torch.where(weight_BT > cap, 0.0, weight_BT)
-
-
-@torch.no_grad()
-def mismatch_kl(
-    trainer_logp_BT: torch.Tensor, sampler_logp_BT: torch.Tensor, mask_BT: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    """How far sampler and trainer disagree on the sampled tokens: k3 estimates of KL(sampler || trainer), in nats.
-
-    Returns the sum, the number of tokens (those that the sampler scored) and the maximum. On-policy with the policy's
-    own tensors it is 0 up to rounding; anything else means that stale or differently computed probabilities are trained on.
-    """
-    known_BT = (mask_BT != 0) & ~sampler_logp_BT.isnan()
-    sampler_BT = torch.where(known_BT, sampler_logp_BT, 0.0)
-    k3_BT = kl_k3(sampler_BT, torch.where(known_BT, trainer_logp_BT, 0.0))
-    largest = k3_BT.max() if k3_BT.numel() else k3_BT.new_zeros(())
-    return {"mismatch_kl": k3_BT.sum(), "mismatch_tokens": known_BT.sum().to(k3_BT), "mismatch_kl_max": largest}
 
 
 # ---- the loss ----
@@ -227,7 +161,7 @@ def policy_loss(
         if settings.beta:
             loss_BT = loss_BT + settings.beta * kl_BT
     elif settings.beta:
-        raise PonderError(f"beta is {settings.beta} but no reference log-probabilities were given; give them or set beta=0")
+        raise PonderError(f"beta is {settings.beta}, and there are no reference log-probabilities; set beta to 0")
 
     loss = variant.aggregate(loss_BT, mask_BT, extent)
     stats |= {"loss": loss.detach(), "tokens": mask_BT.sum(), "sequences": mask_BT.new_tensor(float(mask_BT.shape[0]))}
