@@ -111,7 +111,7 @@ def test_rows_come_in_order_in_chunks_with_progress() -> None:
     rows = evaluate(
         sampler,
         problems,
-        str,
+        ask,
         SamplingParams(n=2),
         0,
         lambda done, whole: seen.append((done, whole)),
