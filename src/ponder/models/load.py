@@ -138,7 +138,7 @@ def resolve_model(name_or_dir: str | Path) -> Path | str:
 
 def mini_weights() -> Path | None:
     """The directory of the embedded model's weights, or None where they have not been made."""
-    path = Path(str(resources.files("ponder.mini"))) / "weights"
+    path = Path(str(resources.files("ponder"))) / "mini" / "weights"
     return path if (path / "config.json").is_file() else None
 
 
