@@ -1,0 +1,41 @@
+"""Pipelines: ordinary functions that call `run.stage(...)`. `pipeline_table()` finds each by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ponder.core.config import Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One stage as `ponder plan` tells it: what it is, whether it is done, and about how long it takes (seconds) and
+    how much memory (GB)."""
+
+    stage: str
+    state: str
+    what: str
+    seconds: float | None = None
+    memory_gb: float | None = None
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """name: as in a recipe's `pipeline:`. run: does what is left to do and returns what to show. plan: its stages."""
+
+    name: str
+    settings: type[Settings]
+    run: Callable[[Any, Path], Path]
+    plan: Callable[[Any, Path], Sequence[Plan]]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+def pipeline_table() -> dict[str, Pipeline]:
+    """Every pipeline by name (imported here, so that `ponder --help` need not load torch)."""
+    from ponder.pipelines.mini_base import MINI_BASE
+    from ponder.pipelines.r1_zero import R1_ZERO
+
+    return {pipeline.name: pipeline for pipeline in (R1_ZERO, MINI_BASE)}

@@ -1,0 +1,297 @@
+"""R1-Zero: a base model taught to reason by reinforcement learning alone (DeepSeek-R1, arXiv 2501.12948, section 2.2).
+
+Three stages: measure the base (as it is, and prompted for a chain of thought), train it by GRPO on verifiable rewards
+with no supervised step before, and measure what came out on the same held-out problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, model_validator
+
+from ponder.core.config import Settings
+from ponder.core.errors import PonderError
+from ponder.core.progress import Progress
+from ponder.core.records import environment, usable_cores, write_json_atomic
+from ponder.core.seeds import seed_of
+from ponder.core.store import Run
+from ponder.core.types import Problem, SamplingParams
+from ponder.evals import behaviour_metrics, evaluate, merge, shard, spec_of, write_result
+from ponder.evals.behaviours import group_sums
+from ponder.mini.styles import pays, style_table
+from ponder.models.chat import STYLES, cot_style, renderer
+from ponder.models.load import LoadedModel, load_model
+from ponder.pipelines import Pipeline, Plan
+from ponder.pipelines.together import stage
+from ponder.rewards import Reward, compose, reward_part
+from ponder.sampling.local import LocalSampler
+from ponder.tasks import KINDS, draw_mix
+from ponder.tasks.rows import read_rows
+from ponder.training.distributed import World, launch, under_torchrun
+from ponder.training.grpo import Observer, train_grpo
+from ponder.training.settings import GRPO_ALIASES, GRPOSettings
+
+SMALL_MODEL = 50_000_000
+"""Parameters up to which, on a CPU, one process a core beats one process with all the cores (threads of a small model
+spin at barriers)."""
+
+
+class DataSettings(Settings):
+    """Which problems are trained on, and which are held out to measure with."""
+
+    tasks: tuple[str, ...] = KINDS
+    """Kinds of the miniature world, in equal shares; not used where `train_file` is given."""
+    level: int | None = Field(None, ge=1, le=3)
+    """Difficulty; the kinds' own mix of levels 1 and 2 where not given."""
+    train_problems: int = Field(3500, ge=1)
+    train_file: Path | None = None
+    """JSONL or JSON rows with `problem` and `answer`, in place of the miniature world."""
+    test_file: Path | None = None
+    """The held-out rows that go with `train_file`."""
+
+    @model_validator(mode="after")
+    def _both_files(self) -> DataSettings:
+        if (self.train_file is None) != (self.test_file is None):
+            raise ValueError("train_file and test_file go together: give both, or neither")
+        return self
+
+
+class EvaluationSettings(Settings):
+    """How base and trained model are measured, on the same problems."""
+
+    problems: int = Field(560, ge=1)
+    """Held-out problems over all kinds."""
+    n: int = Field(4, ge=1)
+    """Samples a problem at `temperature`; greedy is measured besides, with one."""
+    temperature: float = Field(1.0, gt=0)
+    validation_problems: int = Field(140, ge=1)
+    """Problems of the validation split for the curve during training (`grpo.eval_steps`)."""
+
+
+class R1ZeroSettings(Settings):
+    """The settings of `ponder run r1-zero`."""
+
+    model: str = "mini"
+    """`mini`, a directory in Hugging Face layout, or a hub id."""
+    prompt_style: str = "chat"
+    """A row of `ponder.models.chat.STYLES`; `r1-zero` is the paper's own template."""
+    rewards: tuple[str, ...] = ("accuracy", "format")
+    """Parts of the reward: accuracy, format, or `path/to/file.py:function` in TRL's form."""
+    seed: int = 0
+    data: DataSettings = DataSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    grpo: GRPOSettings = GRPOSettings()
+
+    @model_validator(mode="after")
+    def _one_seed(self) -> R1ZeroSettings:
+        if self.prompt_style not in STYLES:
+            raise ValueError(f"prompt_style is {self.prompt_style!r}: one of {', '.join(STYLES)}")
+        return self
+
+
+def run(settings: R1ZeroSettings, out: Path) -> Path:
+    """Do what is left of the run in `out`; returns the report's path."""
+    launch(_run, processes_for(settings), (settings, Path(out)))
+    from ponder.report import build_report
+
+    return build_report(Path(out))
+
+
+def processes_for(settings: R1ZeroSettings) -> int:
+    """`grpo.processes`, or for 0: one a core for a small model on a CPU, else one."""
+    if settings.grpo.processes or under_torchrun():
+        return max(1, settings.grpo.processes)
+    if torch.cuda.is_available():
+        return 1
+    from ponder.models.load import parameter_count
+
+    small = parameter_count(settings.model) <= SMALL_MODEL
+    return usable_cores() if small else 1
+
+
+def _run(world: World, settings: R1ZeroSettings, out: Path) -> None:
+    run_ = Run(out)
+    heading = {"model": settings.model, "prompt_style": settings.prompt_style, "seed": settings.seed}
+    measured = {**heading, "data": settings.data.model_dump(mode="json")}
+    measured |= {"evaluation": settings.evaluation.model_dump(mode="json")}
+    measured["max_completion_length"] = settings.grpo.max_completion_length
+    stage(world, run_, "evaluation-base", measure_base, measured, model=_input(settings.model))
+    trained = stage(world, run_, "r1-zero", train, settings, model=_input(settings.model))
+    stage(world, run_, "evaluation-trained", measure_trained, measured, model=trained / "model")
+
+
+def _input(model: str) -> Path | str:
+    """A directory counts by its content, so that a changed model is trained anew; a hub id counts by its name."""
+    from ponder.models.load import resolve_model
+
+    return resolve_model(model)
+
+
+# ---- the problems ----
+
+
+def held_out(data: DataSettings, n: int, split: str) -> list[Problem]:
+    """`n` problems of a held-out split, or the first `n` rows of the test file."""
+    if data.test_file is not None:
+        return read_rows(data.test_file)[:n]
+    return draw_mix(data.tasks, split, n, seed="held out", level=data.level)
+
+
+def training_problems(settings: R1ZeroSettings) -> list[Problem]:
+    """What is trained on; never a problem that is held out."""
+    data = settings.data
+    if data.train_file is not None:
+        kept = {p.prompt for p in read_rows(data.test_file)} if data.test_file is not None else set()
+        problems = [p for p in read_rows(data.train_file) if p.prompt not in kept]
+        if not problems:
+            raise PonderError(f"{data.train_file}: every row is also in {data.test_file}; nothing is left to train on")
+        return problems
+    return draw_mix(data.tasks, "train", data.train_problems, seed=f"train {settings.seed}", level=data.level)
+
+
+# ---- the stages ----
+
+
+def measure_base(
+    cfg: Mapping[str, Any], folder: Path, *, world: World, model: Path | str
+) -> Mapping[str, Any]:
+    """Sampled and greedy, as it is and prompted for a chain of thought; and which style is how often right."""
+    loaded = load_model(str(model))
+    figures: dict[str, Any] = {}
+    for name, style in (("base", cfg["prompt_style"]), ("cot", cot_style(cfg["prompt_style"]))):
+        for mode in ("sampled", "greedy"):
+            rows = _measure(cfg, folder, f"{name}-{mode}", loaded, style, mode, world)
+            figures[f"{name}-{mode}"] = _headline(rows)
+            if world.first and (name, mode) == ("base", "sampled"):
+                table = style_table(rows)
+                styles = [row.__dict__ for row in table]
+                write_json_atomic(folder / "styles.json", {"styles": styles, "pays": pays(table)})
+    return figures
+
+
+measure_base.version = 1  # type: ignore[attr-defined]
+
+
+def measure_trained(
+    cfg: Mapping[str, Any], folder: Path, *, world: World, model: Path
+) -> Mapping[str, Any]:
+    """The same problems, prompt and sampling as for the base."""
+    loaded = load_model(str(model))
+    modes = ("sampled", "greedy")
+    return {
+        f"trained-{mode}": _headline(_measure(cfg, folder, f"trained-{mode}", loaded, cfg["prompt_style"], mode, world))
+        for mode in modes
+    }
+
+
+measure_trained.version = 1  # type: ignore[attr-defined]
+
+
+def _measure(
+    cfg: Mapping[str, Any], folder: Path, name: str, loaded: LoadedModel, style: str, mode: str, world: World
+) -> list[dict[str, Any]]:
+    evaluation = EvaluationSettings(**cfg["evaluation"])
+    problems = held_out(DataSettings(**cfg["data"]), evaluation.problems, "test")
+    params = SamplingParams(
+        n=evaluation.n if mode == "sampled" else 1,
+        temperature=evaluation.temperature if mode == "sampled" else 0.0,
+        max_completion_length=cfg["max_completion_length"],
+    )
+    seed = seed_of(cfg["seed"], "evaluation")
+    rows = _evaluate(loaded, problems, renderer(loaded.tokenizer, style), params, seed, world, name)
+    if world.first:
+        spec = spec_of(problems, params, style, seed)
+        write_result(folder, name, spec, rows)
+    return rows
+
+
+def _evaluate(
+    loaded: LoadedModel, problems: Sequence[Problem], render: Callable[[str], str], params: SamplingParams,
+    seed: int, world: World, label: str,
+) -> list[dict[str, Any]]:  # fmt: skip
+    sampler = LocalSampler(
+        loaded.model, loaded.tokenizer, context_length=loaded.context_length, eos_ids=loaded.eos_ids
+    )
+    mine = shard(problems, world.rank, world.size)
+    with Progress(len(mine), label, enabled=world.first and bool(label)) as progress:
+        rows = evaluate(sampler, mine, render, params, seed, lambda done, _: progress.update(done)) if mine else []
+    return merge(world.gather(rows), problems)
+
+
+def _headline(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    n = max(1, len(rows))
+    return {
+        "accuracy": sum(row["correct"] is True for row in rows) / n,
+        "accuracy_lenient": sum(row["correct_lenient"] is True for row in rows) / n,
+        "format": sum(row["well_formed"] for row in rows) / n,
+        "mean_length": sum(row["tokens"] for row in rows) / n,
+    }
+
+
+def train(
+    settings: R1ZeroSettings, folder: Path, *, world: World, model: Path | str
+) -> Mapping[str, Any]:
+    """GRPO on the base, from `folder`'s newest checkpoint if there is one."""
+    loaded = load_model(str(model), dtype="float32")
+    render = renderer(loaded.tokenizer, settings.prompt_style)
+    validation = held_out(settings.data, settings.evaluation.validation_problems, "validation")
+    params = SamplingParams(n=1, temperature=0.0, max_completion_length=settings.grpo.max_completion_length)
+
+    def validate(step: int) -> Mapping[str, Any]:
+        rows = _evaluate(loaded, validation, render, params, seed_of("validation"), world, "")
+        figures = _headline(rows)
+        return {f"validation/{name}": value for name, value in figures.items()}
+
+    if world.first:
+        write_json_atomic(folder / "environment.json", {**environment(), "processes": world.size})
+    result = train_grpo(
+        settings.grpo,
+        loaded.model,
+        loaded.tokenizer,
+        training_problems(settings),
+        reward_of(settings),
+        folder,
+        lambda problem: render(problem.prompt),
+        world,
+        evaluate=validate if settings.grpo.eval_steps else None,
+        observe=Observer(group_sums, behaviour_metrics),
+        context_length=loaded.context_length,
+        eos_ids=loaded.eos_ids,
+    )
+    if world.first:
+        write_json_atomic(folder / "config.json", settings.model_dump(mode="json"))
+    return result
+
+
+train.version = 1  # type: ignore[attr-defined]
+
+
+def reward_of(settings: R1ZeroSettings) -> Reward:
+    """The parts by name; the built-in format part weighs 0.2, so that form helps but never outweighs a right answer."""
+    return compose([reward_part(spec, weight=0.2 if spec == "format" else 1.0) for spec in settings.rewards])
+
+
+# ---- the plan ----
+
+
+def plan(settings: R1ZeroSettings, out: Path) -> list[Plan]:
+    """What is done and what would run."""
+    run_ = Run(out)
+    e, g = settings.evaluation, settings.grpo
+    samples = e.problems * (e.n + 1)
+    return [
+        Plan("evaluation-base", run_.state("evaluation-base"), f"{2 * samples} samples: as it is, and with chain of thought"),
+        Plan(
+            "r1-zero",
+            run_.state("r1-zero"),
+            f"{g.max_steps} steps of {g.questions_per_step} questions x {g.num_generations} samples, loss {g.loss_type}",
+        ),
+        Plan("evaluation-trained", run_.state("evaluation-trained"), f"{samples} samples"),
+    ]
+
+
+R1_ZERO = Pipeline("r1-zero", R1ZeroSettings, run, plan, {f"grpo.{k}": f"grpo.{v}" for k, v in GRPO_ALIASES.items()})
