@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 
 from ponder.core.errors import PonderError
 from ponder.models import load
-from ponder.models.load import load_model, pick_device, pick_dtype, resolve_model
+from ponder.models.load import load_model, parameter_count, pick_device, pick_dtype, resolve_model
 
 SHAPE = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1)
 END = 256
@@ -215,3 +215,15 @@ def test_loading_is_quiet_and_leaves_the_settings_of_transformers_alone(saved, c
     load_model(saved / "whole", device="cpu")
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("how", ["whole", "parts", "tied", "bin"])
+def test_parameters_are_counted_without_loading(saved, tmp_path, how):
+    path, model = saved / how, make_model(tie_word_embeddings=how in ("tied", "bin"))
+    if not path.exists():
+        path = tmp_path
+        model.save_pretrained(path)
+        make_tokenizer().save_pretrained(path)
+    if how == "bin":  # a file of another format is not read: the configuration says it
+        (path / "model.safetensors").rename(path / "pytorch_model.bin")
+    assert parameter_count(path) == sum(parameter.numel() for parameter in model.parameters())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -142,6 +143,22 @@ def mini_weights() -> Path | None:
     return path if (path / "config.json").is_file() else None
 
 
+def parameter_count(name_or_dir: str | Path) -> int:
+    """How many parameters a model has, tied ones once; reads headers or the configuration, never the weights."""
+    source = resolve_model(name_or_dir)
+    if isinstance(source, Path):
+        shards = _check_directory(source)
+        if shards:
+            return sum(math.prod(shape) for shard in shards for shape in check_safetensors(shard).values())
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with _quiet(), _one_line(str(source)):
+        config = AutoConfig.from_pretrained(str(source))
+        _check_causal(config, _raw_config(str(source)), str(source))
+        with torch.device("meta"):
+            return int(AutoModelForCausalLM.from_config(config).num_parameters())
+
+
 # Checks before loading ----------------------------------------------------------------------------------------
 
 
@@ -151,7 +168,8 @@ def _is_model_config(file: Path) -> bool:
     return False
 
 
-def _check_directory(path: Path) -> None:
+def _check_directory(path: Path) -> list[Path]:
+    """Raise PonderError for what is missing or damaged; returns the safetensors files (none: the weights are .bin)."""
     if not (path / "config.json").is_file():
         if (path / "adapter_config.json").is_file():
             raise PonderError(f"{path} holds a LoRA adapter, not a model; merge it into its base model first")
@@ -175,10 +193,11 @@ def _check_directory(path: Path) -> None:
             raise PonderError(f"{path} has no weights: neither model.safetensors nor an index of its parts")
     for shard in shards:
         check_safetensors(shard)
+    return shards
 
 
-def check_safetensors(file: Path) -> None:
-    """Raise PonderError where a safetensors file is cut short or its header is damaged; reads the header only.
+def check_safetensors(file: Path) -> dict[str, list[int]]:
+    """The shape of each tensor; PonderError where the file is cut short or its header is damaged. Reads the header only.
 
     The format: 8 bytes of header length (little-endian), a JSON header with each tensor's byte range, the bytes.
     """
@@ -189,11 +208,14 @@ def check_safetensors(file: Path) -> None:
         header = stream.read(length) if 8 + length <= size else b""
     try:
         tensors = json.loads(header)
-        end = max(entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__")
+        tensors.pop("__metadata__", None)
+        end = max(entry["data_offsets"][1] for entry in tensors.values())
+        shapes = {name: list(entry["shape"]) for name, entry in tensors.items()}
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise PonderError(f"{file} is damaged or not a safetensors file; copy it there again") from error
     if size != 8 + length + end:
         raise PonderError(f"{file} is cut short: {size} bytes of {8 + length + end}; copy it there again")
+    return shapes
 
 
 def _read_json(file: Path) -> dict[str, Any]:
