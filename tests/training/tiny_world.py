@@ -83,7 +83,9 @@ def make_settings(**changes: Any) -> GRPOSettings:
     return GRPOSettings(**(base | changes))
 
 
-def run(world: World, out_dir: Path, changes: dict[str, Any], reward: Any = letter_reward, **more: Any) -> dict[str, Any]:
+def run(
+    world: World, out_dir: Path, changes: dict[str, Any], reward: Any = letter_reward, **more: Any
+) -> dict[str, Any]:
     """`train_grpo` on the tiny world."""
     problems = more.pop("problems", None) or make_problems()
     return train_grpo(

@@ -60,7 +60,7 @@ class Adopted:
         self.takes = _accepted_columns(function)
 
     def __call__(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[float | None]:
-        """One value a completion, None where the function has no verdict. Raises PonderError naming function and row."""
+        """One value a completion, None where there is no verdict. Raises PonderError naming function and row."""
         if not completions:
             return []
         if self.conversational is not None:
@@ -166,7 +166,8 @@ def _wait_for(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 def _checked(name: str, problems: Sequence[Problem], returned: Any) -> list[float | None]:
     if isinstance(returned, (str, bytes, dict)) or not hasattr(returned, "__len__"):
-        raise PonderError(f"reward {name!r} returned {type(returned).__name__}; it must return a list of floats or None")
+        kind = type(returned).__name__
+        raise PonderError(f"reward {name!r} returned a {kind}; it must return a list of floats or None")
     if len(returned) != len(problems):
         raise PonderError(
             f"reward {name!r} returned {len(returned)} values for {len(problems)} completions; "
@@ -185,7 +186,8 @@ def _number(name: str, row: int, problem: Problem, value: Any) -> float | None:
         except (TypeError, ValueError):
             number = None
     if number is None or abs(number) == float("inf"):
-        raise PonderError(f"reward {name!r}, row {row} (problem {problem.id}): {value!r} is not a finite number or None")
+        where = f"row {row} (problem {problem.id})"
+        raise PonderError(f"reward {name!r}, {where}: returned {value!r}, not a finite number or None")
     return None if number != number else number  # TRL leaves NaN out as it does None
 
 

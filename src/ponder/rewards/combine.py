@@ -81,11 +81,12 @@ def compose(parts: Sequence[RewardPart]) -> Reward:
 def reward_part(spec: str | Callable[..., Any], weight: float = 1.0, name: str | None = None) -> RewardPart:
     """A part from "accuracy", "format", "path/to/file.py:function", or a function."""
     if not isinstance(spec, str):
-        return RewardPart(name or getattr(spec, "__name__", type(spec).__name__), spec, weight)
+        return RewardPart(name or str(getattr(spec, "__name__", type(spec).__name__)), spec, weight)
     if spec in BUILT_IN:
         return RewardPart(name or spec, BUILT_IN[spec], weight)
     if ":" not in spec:
-        raise PonderError(f"reward {spec!r} is unknown; it is one of {', '.join(BUILT_IN)}, or path/to/file.py:function")
+        known = ", ".join(BUILT_IN)
+        raise PonderError(f"reward {spec!r} is unknown; it is one of {known}, or path/to/file.py:function")
     return RewardPart(name or spec.rpartition(":")[2], load_function(spec), weight)
 
 

@@ -1,7 +1,7 @@
 """From groups to padded micro-batches.
 
-Shapes: B rows, T positions of prompt, completion and padding. Every per-token tensor is aligned to tokens: index t speaks
-of token t. The one shift between logits and tokens is in `ponder.models.logprobs.token_logprobs`.
+Shapes: B rows, T positions of prompt, completion and padding. Every per-token tensor is aligned to tokens: index t
+speaks of token t. The one shift between logits and tokens is in `ponder.models.logprobs.token_logprobs`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from ponder.core.types import Completion, Group
 
 @dataclass(frozen=True)
 class Row:
-    """One completion to learn from. `trained`: whether its tokens are in the loss."""
+    """One completion to learn from."""
 
     completion: Completion
     advantage: float
-    trained: bool = True
 
     @property
     def length(self) -> int:
@@ -33,14 +32,13 @@ class Row:
 class Batch:
     """Rows of like length: prompt, completion, padding on the right.
 
-    attention_mask_BT: 1 on tokens. completion_mask_BT: 1.0 on completion tokens. mask_BT: the same, but 0 in the rows that
-    are not trained. sampler_logp_BT: log-probabilities as sampled, NaN where the sampler cannot say, and 0 outside the
-    completion. old_logp_BT: under the weights that the step began with; None on-policy. ref_logp_BT: under the reference.
+    attention_mask_BT: 1 on tokens. mask_BT: 1.0 on completion tokens, all of which are trained. sampler_logp_BT:
+    log-probabilities as sampled, NaN where the sampler cannot say, 0 outside the completion. old_logp_BT: under the
+    weights that the step began with; None on-policy. ref_logp_BT: under the reference policy, where there is one.
     """
 
     input_ids_BT: torch.Tensor
     attention_mask_BT: torch.Tensor
-    completion_mask_BT: torch.Tensor
     mask_BT: torch.Tensor
     advantages_B: torch.Tensor
     sampler_logp_BT: torch.Tensor
@@ -49,7 +47,7 @@ class Batch:
 
     @classmethod
     def of(cls, rows: Sequence[Row], pad_id: int = 0, device: torch.device | str = "cpu") -> Batch:
-        """Pad `rows` to their longest."""
+        """Pad `rows` to their longest. What the padding holds does not matter: nothing looks at it."""
         width = max(row.length for row in rows)
         ids, logps = [], []
         for row in rows:
@@ -59,30 +57,28 @@ class Batch:
             ids.append([*prompt, *tokens, *[pad_id] * padding])
             logps.append([*[0.0] * len(prompt), *told, *[0.0] * padding])
         place_T = torch.arange(width)
-        starts_B = torch.tensor([len(row.completion.prompt_ids) for row in rows])
-        ends_B = torch.tensor([row.length for row in rows])
-        inside_BT = place_T < ends_B[:, None]
-        completion_BT = (inside_BT & (place_T >= starts_B[:, None])).float()
-        trained_B = torch.tensor([float(row.trained) for row in rows])
+        starts_B1 = torch.tensor([len(row.completion.prompt_ids) for row in rows])[:, None]
+        ends_B1 = torch.tensor([row.length for row in rows])[:, None]
         return cls(
             input_ids_BT=torch.tensor(ids).to(device),
-            attention_mask_BT=inside_BT.long().to(device),
-            completion_mask_BT=completion_BT.to(device),
-            mask_BT=(completion_BT * trained_B[:, None]).to(device),
+            attention_mask_BT=(place_T < ends_B1).long().to(device),
+            mask_BT=((place_T >= starts_B1) & (place_T < ends_B1)).float().to(device),
             advantages_B=torch.tensor([row.advantage for row in rows], dtype=torch.float32).to(device),
             sampler_logp_BT=torch.tensor(logps, dtype=torch.float32).to(device),
         )
 
 
-def rows_of(group: Group, advantages: Sequence[float], mask_truncated: bool = False) -> list[Row]:
-    """The rows of a group's known rollouts; `advantages` are in the order of `group.known`.
+def is_trained(finish: str, length: int, mask_truncated: bool) -> bool:
+    """Whether a completion's tokens are in the loss: not if it has none, or was cut and `mask_truncated` says so."""
+    return length > 0 and not (mask_truncated and finish == "length")
 
-    A completion without tokens (its prompt filled the context) has nothing to train.
-    """
+
+def rows_of(group: Group, advantages: Sequence[float], mask_truncated: bool = False) -> list[Row]:
+    """The trained rows of a group; `advantages` are in the order of `group.known`."""
     return [
-        Row(rollout.completion, advantage, not (mask_truncated and rollout.completion.finish == "length"))
+        Row(rollout.completion, advantage)
         for rollout, advantage in zip(group.known, advantages, strict=True)
-        if rollout.completion.token_ids
+        if is_trained(rollout.completion.finish, len(rollout.completion.token_ids), mask_truncated)
     ]
 
 

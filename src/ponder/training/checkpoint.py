@@ -61,9 +61,10 @@ def save_checkpoint(
         if reference is not None:
             save_model(partial / "reference", reference, None)
         torch.save(dict(optimizer_state), partial / "optimizer.pt")
-        files = {str(file.relative_to(partial)): _print_of(file) for file in sorted(partial.rglob("*")) if file.is_file()}
-        for file in files:
-            fsync_path(partial / file)
+        written = sorted(file for file in partial.rglob("*") if file.is_file())
+        for file in written:
+            fsync_path(file)
+        files = {str(file.relative_to(partial)): _print_of(file) for file in written}
         write_json_atomic(partial / "state.json", {"step": step, "state": dict(state), "files": files})
         if path.exists():  # damaged, or it would have been resumed from
             shutil.rmtree(path)
@@ -92,7 +93,7 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
     for leftover in folder.glob(".partial-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     found = _found(folder)
-    damage = []
+    damage: list[str] = []
     for step, path in found:
         try:
             content = json.loads((path / "state.json").read_text(encoding="utf-8"))
@@ -112,7 +113,7 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def load_weights(path: Path, model: Any) -> None:
-    """Copy the weights of a Hugging Face folder into `model`, in place, so that whoever shares its tensors sees them."""
+    """Copy the weights of a Hugging Face folder into `model`, in place: whoever shares its tensors sees them."""
     with _quiet():
         loaded = type(model).from_pretrained(path, dtype=torch.float32)
     model.load_state_dict(loaded.state_dict())
@@ -129,8 +130,8 @@ def agree(checkpoint: Checkpoint, now: Mapping[str, Any]) -> None:
         before = checkpoint.state.get(key)
         if before != value:
             raise PonderError(
-                f"{checkpoint.path}: {key} was {before!r} and is now {value!r}; put it back to go on, or begin in another "
-                "folder"
+                f"{checkpoint.path}: {key} was {before!r} and is now {value!r}; put it back to go on, or begin in "
+                "another folder"
             )
 
 

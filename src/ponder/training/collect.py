@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ponder.core.errors import PonderError
 from ponder.core.seeds import seed_of
@@ -20,6 +20,9 @@ from ponder.training.settings import GRPOSettings
 
 RewardFn = Callable[[Sequence[Problem], Sequence[Completion]], list[Score]]
 Render = Callable[[Problem], str]
+
+REASONS = ("all_right", "all_wrong", "unknown", "surplus")
+"""Why dynamic sampling drops a group."""
 
 
 class Clock:
@@ -35,6 +38,12 @@ class Clock:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def metrics(self) -> dict[str, float]:
+        """All timings of a step under their logged names, 0 for what did not happen."""
+        names = ("gen", "reward", "old_log_prob", "ref", "adv", "update", "step")
+        timings = {f"timing_s/{name}": self.seconds.get(name, 0.0) for name in names}
+        return timings | {"step_time": self.seconds.get("step", 0.0)}
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,14 @@ class Collected:
     cursor: int
     tokens: int
     rounds: int
-    dropped: tuple[tuple[str, str], ...] = field(default=())
+    dropped: tuple[tuple[str, str], ...] = ()
+
+    def metrics(self) -> dict[str, float]:
+        """How dynamic sampling went."""
+        counts = {f"dynamic_sampling/dropped_{reason}": 0.0 for reason in REASONS}
+        for _, reason in self.dropped:
+            counts[f"dynamic_sampling/dropped_{reason}"] += 1
+        return {"dynamic_sampling/rounds": self.rounds, "dynamic_sampling/kept": len(self.records)} | counts
 
 
 def collect(
@@ -70,8 +86,8 @@ def collect(
 
     Without dynamic sampling these are `questions_per_step` groups. With it, groups whose answers are all right or all
     wrong are replaced by those of further questions (DAPO, arXiv 2503.14476, section 3.2), until there are enough, the
-    set is exhausted, or `dynamic_sampling_max_rounds` is reached. The filter reads accuracy, not the shaped reward: that
-    varies in every group, and to choose by it teaches the shape.
+    set is exhausted, or `dynamic_sampling_max_rounds` is reached. The filter reads accuracy, not the shaped reward:
+    that varies in every group, and to choose by it teaches the shape.
     """
     wanted = settings.questions_per_step
     kept: list[tuple[Record, Group | None]] = []
@@ -112,7 +128,7 @@ def collect(
 
 
 def _refill(wanted: int, kept: int, asked: int) -> int:
-    """How many questions to ask next: what is missing, over the share that was kept so far; never more than a step's."""
+    """How many questions to ask next: what is missing, over the share that was kept so far; at most a step's."""
     if not asked:
         return wanted
     return min(wanted, math.ceil((wanted - kept) * asked / max(kept, 1)))
@@ -130,8 +146,8 @@ def _fault(record: Record) -> str:
     if len(known) < 2:
         return "unknown"
     if all(known):
-        return "all right"
-    return "" if any(known) else "all wrong"
+        return "all_right"
+    return "" if any(known) else "all_wrong"
 
 
 def _shaped(reward: RewardFn, settings: GRPOSettings, clock: Clock) -> RewardFn:

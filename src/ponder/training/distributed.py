@@ -114,7 +114,7 @@ def _spawn(fn: Callable[..., T], nproc: int, args: Sequence[Any]) -> T:
     torch.set_num_threads(1)
     if sys.platform == "linux":  # gloo otherwise looks the host's own name up, which many containers cannot resolve
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    store = dist.TCPStore("127.0.0.1", 0, nproc, is_master=True, wait_for_workers=False, timeout=_TIMEOUT)
+    store = dist.TCPStore("127.0.0.1", 0, nproc, is_master=True, wait_for_workers=False, timeout=_TIMEOUT)  # type: ignore[attr-defined]
     children: list[_Child] = []
     try:
         for rank in range(1, nproc):
@@ -204,7 +204,7 @@ def _child(rank: int, nproc: int, port: int, parent: int, pipe: Connection, fn: 
     _die_with(parent)
     torch.set_num_threads(1)
     try:
-        store = dist.TCPStore("127.0.0.1", port, nproc, is_master=False, timeout=_TIMEOUT)
+        store = dist.TCPStore("127.0.0.1", port, nproc, is_master=False, timeout=_TIMEOUT)  # type: ignore[attr-defined]
         pipe.send(("ready", ""))
         dist.init_process_group("gloo", store=store, rank=rank, world_size=nproc, timeout=_TIMEOUT)
         fn(World(rank, nproc), *args)

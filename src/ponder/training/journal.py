@@ -6,15 +6,39 @@ import json
 import resource
 import statistics
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ponder.core.records import finite, write_atomic
+from ponder.core.records import JsonlWriter, explained, finite, read_jsonl, write_atomic, write_json_atomic
 from ponder.core.types import Group, Problem
+from ponder.objectives.policy import summarise
+from ponder.training.batch import Batch, is_trained
+from ponder.training.distributed import World
+from ponder.training.settings import GRPOSettings
+from ponder.training.step import Update
+
+if TYPE_CHECKING:
+    from ponder.training.collect import Collected
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Behaviour metrics, injected: `sums` of a rank's groups add up key by key, `metrics` reads the whole step's."""
+
+    sums: Callable[[Sequence[Group]], Mapping[str, float]]
+    metrics: Callable[[Mapping[str, float]], Mapping[str, float]]
+
+    def step(self, groups: Sequence[Group | None], world: World) -> dict[str, float]:
+        """The metrics of all ranks' groups; None stands for another rank's."""
+        whole: dict[str, float] = {}
+        for sums in world.gather(dict(self.sums([group for group in groups if group is not None]))):
+            for name, value in sums.items():
+                whole[name] = whole.get(name, 0.0) + value
+        return dict(self.metrics(whole))
 
 
 @dataclass(frozen=True)
@@ -63,6 +87,18 @@ class Record:
         """The known rewards."""
         return [answer.reward for answer in self.answers if answer.reward is not None]
 
+    def trained_lengths(self, mask_truncated: bool) -> list[int]:
+        """One number a completion of known reward: its tokens in the loss, 0 where it is left out."""
+        return [
+            answer.length if is_trained(answer.finish, answer.length, mask_truncated) else 0
+            for answer in self.answers
+            if answer.reward is not None
+        ]
+
+    def has_trained(self, mask_truncated: bool) -> bool:
+        """Whether any token of the group is in the loss."""
+        return any(self.trained_lengths(mask_truncated))
+
     @property
     def tokens(self) -> int:
         """Tokens read and written for the group, the prompt once a completion."""
@@ -108,6 +144,26 @@ def rollout_metrics(records: Sequence[Record]) -> dict[str, float | None]:
     return metrics
 
 
+def update_metrics(updates: Sequence[Update]) -> dict[str, float]:
+    """The metrics of a step's optimiser updates: their mean, or their maximum where the name says so."""
+    told = []
+    for done in updates:
+        entropy = float(done.stats["entropy"]) / max(float(done.stats["tokens"]), 1.0)
+        told.append({**summarise(done.stats), "entropy": entropy, "grad_norm": done.grad_norm})
+    row = {"loss": 0.0, "grad_norm": 0.0, "updates": float(len(updates))}
+    for name in told[0] if told else ():
+        values = [metrics[name] for metrics in told]
+        row[name] = max(values) if name.endswith("/max") else statistics.fmean(values)
+    return row | {"updates_skipped": float(sum(not done.applied for done in updates))}
+
+
+def batch_metrics(parts: Sequence[Batch]) -> dict[str, float]:
+    """How well this rank's micro-batches were filled."""
+    places = sum(part.input_ids_BT.numel() for part in parts)
+    tokens = sum(int(part.attention_mask_BT.sum()) for part in parts)
+    return {"batch/micro_batches": float(len(parts)), "batch/pad_frac": 1 - tokens / places if places else 0.0}
+
+
 def machine_metrics(tokens: int, seconds: float) -> dict[str, float]:
     """Speed in tokens a second (read and written, over all processes), and the memory's peak in GB of this process."""
     if torch.cuda.is_available():
@@ -147,3 +203,41 @@ def write_samples(path: Path, step: int, records: Sequence[Record], advantages: 
     rows.sort(key=lambda row: (row["reward"] is not None, row["reward"] or 0.0, row["problem_id"], row["index"]))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, "".join(json.dumps(finite(row), ensure_ascii=False) + "\n" for row in rows))
+
+
+class Journal:
+    """The files of a run that grow. Rows that a stopped run wrote behind its last checkpoint are dropped."""
+
+    def __init__(self, out_dir: Path, settings: GRPOSettings, frontier: int) -> None:
+        self.out_dir, self.settings = out_dir, settings
+        with explained(out_dir):
+            out_dir.mkdir(parents=True, exist_ok=True)
+        write_json_atomic(out_dir / "config.json", settings.model_dump(mode="json"))
+        self.files = {"metrics": JsonlWriter(out_dir / "metrics.jsonl")}
+        if settings.dynamic_sampling:
+            self.files["dropped"] = JsonlWriter(out_dir / "dropped.jsonl")
+        for file in self.files.values():
+            file.truncate_after("step", frontier)
+
+    def write(self, metrics: Mapping[str, Any], collected: Collected, advantages: Sequence[Sequence[float]]) -> None:
+        """Write down a step."""
+        step, settings = metrics["step"], self.settings
+        if step % settings.logging_steps == 0 or step == settings.max_steps:
+            self.files["metrics"].write(metrics)
+        for problem_id, reason in collected.dropped:
+            self.files["dropped"].write({"step": step, "problem_id": problem_id, "reason": reason})
+        if settings.sample_steps and (step % settings.sample_steps == 0 or step == 1):
+            with explained(self.out_dir):
+                write_samples(self.out_dir / "samples" / f"step-{step:06d}.jsonl", step, collected.records, advantages)
+
+    def sync(self) -> None:
+        """Return once all rows would survive a power cut."""
+        for file in self.files.values():
+            file.sync()
+
+    def close(self) -> dict[str, Any]:
+        """Close the files; returns the last row of metrics."""
+        for file in self.files.values():
+            file.close()
+        rows = read_jsonl(self.out_dir / "metrics.jsonl")
+        return rows[-1] if rows else {}

@@ -83,6 +83,18 @@ def check_lengths(
     return lengths[longest]
 
 
+def encoder(tokenizer: Any) -> Callable[[list[str]], list[list[int]]]:
+    """Prompts as the local sampler reads them: with a beginning-of-text token only where the tokenizer puts one."""
+    bos: Any = getattr(tokenizer, "bos_token_id", None)
+    puts_bos = bos is not None and tokenizer("")["input_ids"][:1] == [bos]
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        all_ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return [[bos, *ids] if puts_bos and ids[:1] != [bos] else ids for ids in all_ids]
+
+    return encode
+
+
 def draw(
     problems: Sequence[Problem], seed: Any, cursor: int, count: int, taken: Collection[str] = ()
 ) -> tuple[list[Problem], int]:
@@ -92,7 +104,8 @@ def draw(
     (a draw across the end of an epoch may meet one again), is passed over, so a step never asks a question twice;
     fewer than `count` come back where the set holds no more.
     """
-    seen, drawn = set(taken), []
+    seen = set(taken)
+    drawn: list[Problem] = []
     for _ in range(2 * len(problems)):
         if len(drawn) == count:
             break

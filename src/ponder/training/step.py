@@ -121,10 +121,10 @@ def _over_ranks(stats: Stats, world: World) -> Stats:
 def learning_rate_at(
     step: int, height: float, schedule: str, warmup_steps: int, max_steps: int, min_ratio: float = 0.0
 ) -> float:
-    """The learning rate of step 1..max_steps: a linear warm-up to `height`, then constant, or a fall to `min_ratio` of it.
+    """The learning rate of step 1..max_steps: a linear warm-up to `height`, then constant, or falling.
 
-    The fall, linear or along half a cosine, starts at `height` in the first step after the warm-up and would reach the
-    floor one step behind the last, so that no step is wasted.
+    The fall, linear or along half a cosine, starts at `height` in the first step after the warm-up and would reach
+    `min_ratio` of it one step behind the last, so that no step is wasted.
     """
     if step <= warmup_steps:
         return height * step / warmup_steps
