@@ -68,7 +68,11 @@ def advantages(
 
     `batch` is the spread of the whole step's rewards; None takes it from `groups`, which is right in a single process
     that was given every group of the step, those without signal included.
+    Raises PonderError for a baseline over the batch with a scale by the group.
     """
+    if credit is batch_mean and scale == "group":
+        # A group of equal rewards would be divided by 0 + 1e-4, and its advantages be thousands.
+        raise PonderError("scale_rewards=group does not go with a batch baseline; use batch or none")
     if batch is None:
         batch = Spread.of(reward for group in groups for reward in group)
     result = []
