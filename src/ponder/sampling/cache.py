@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 BLOCK = 64
-"""Positions by which the slots grow: copying them costs about as much as one more look at them, every 64 steps."""
+"""The capacity of a slot is a multiple of this."""
+START = 256
+"""The first capacity, where rows may become as long."""
 
 
 class Slots:
@@ -32,11 +34,15 @@ class Slots:
         """Positions that a slot holds at present."""
         return self.key[0].shape[2]
 
-    def reserve(self, length: int, rows: int) -> None:
-        """Make room for `length` positions of the first `rows` slots; slots beyond them are given back on growth."""
+    def reserve(self, length: int, rows: int, longest: int) -> None:
+        """Make room for `length` positions of the first `rows` slots; slots beyond them are given back on growth.
+
+        No row will ever be longer than `longest`. Growth is by half at least, so that copying stays a small part.
+        """
         if length <= self.capacity:
             return
-        capacity = -(-length // BLOCK) * BLOCK
+        wanted = max(length, min(longest, max(START, self.capacity * 3 // 2)))
+        capacity = -(-wanted // BLOCK) * BLOCK
         for tensors in (self.key, self.value):
             for layer, old in enumerate(tensors):
                 new = old.new_zeros((rows, self.heads, capacity, self.head_size))

@@ -1,7 +1,8 @@
 """The decode loop for Llama-shaped models: eager torch over the model's own weights, joined, with key-value slots.
 
-Shape letters: B rows in flight, P prompts, T positions of a prompt, R rows of any kind, L positions attended to, H query
-heads, K key-value heads, G = H / K query heads a key-value head, D head size, W hidden size, V vocabulary.
+Shape letters: B rows in flight, P prompts, T positions of a prompt, R rows of any kind, L positions attended to,
+H query heads, K key-value heads, A = H + K, G = H / K, N = B * K, D head size, W hidden size, I other widths,
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 
 from ponder.sampling.cache import BLOCK, Slots
 from ponder.sampling.weights import Weights, read_weights
@@ -34,15 +36,18 @@ class Prefilled:
 class FusedSession:
     """The rows in flight of one call; see `ponder.sampling.schedule.Session` for what each method promises."""
 
-    def __init__(self, model: nn.Module, rows: int) -> None:
+    def __init__(self, model: PreTrainedModel, rows: int, longest: int) -> None:
         self.weights: Weights = read_weights(model)
-        self.rows = rows
+        self.rows, self.longest = rows, longest
         self.dtype, self.device = self.weights.embedding.dtype, self.weights.embedding.device
         w = self.weights
         self.slots = Slots(len(w.layers), rows, w.kv_heads, w.head_size, self.dtype, self.device)
         self.length_B = torch.zeros(rows, dtype=torch.long, device=self.device)
         self.lengths = np.zeros(rows, dtype=np.int64)  # the same on the host, so that no step waits to know the longest
         self.cos_LD = self.sin_LD = torch.empty(0, w.head_size, dtype=self.dtype, device=self.device)
+        self.epsilon = torch.tensor(
+            w.epsilon, dtype=torch.float32 if self.dtype.itemsize < 4 else self.dtype, device=self.device
+        )
         # float32 scores may be added up by plain multiplications; in half precision the softmax needs SDPA's float32.
         self.plain_attention = self.dtype == torch.float32
 
@@ -73,7 +78,7 @@ class FusedSession:
         """Copy prompt `picks[i]` of `ready` into slot `slots[i]`."""
         lengths = [ready.lengths[pick] for pick in picks]
         width = max(lengths)
-        self.slots.reserve(width, self.rows)
+        self.slots.reserve(width, self.rows, self.longest)
         picks_R, slots_R = torch.tensor(picks, device=self.device), torch.tensor(slots, device=self.device)
         for layer, (key, value) in enumerate(zip(ready.key_PKTD, ready.value_PKTD, strict=True)):
             self.slots.fill(layer, slots_R, key[picks_R, :, :width], value[picks_R, :, :width])
@@ -91,8 +96,10 @@ class FusedSession:
         """Feed one token to each of the first B rows; logits [B, V] of what follows."""
         w, rows = self.weights, token_B.shape[0]
         longest = int(self.lengths[:rows].max()) + 1
-        self.slots.reserve(longest, self.rows)
+        self.slots.reserve(longest, self.rows, self.longest)
         self._reach(longest)
+        if self.device.type == "cuda":  # lengths that repeat and are aligned, for the kernels and the allocator
+            longest = -(-longest // BLOCK) * BLOCK
         position_B = self.length_B[:rows]
         index_N = self.slots.flat_index(position_B)
         seen_BL = torch.arange(longest, device=self.device) <= position_B[:, None]
@@ -147,11 +154,14 @@ class FusedSession:
         return x_RW
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Root-mean-square norm over the last axis, in float32, rounded before the weight as transformers does."""
-        size = (x.shape[-1],)
-        if x.dtype == torch.float32:
-            return F.rms_norm(x, size, None, self.weights.epsilon) * weight
-        return F.rms_norm(x.float(), size, None, self.weights.epsilon).to(x.dtype) * weight
+        """Root-mean-square norm over the last axis, in float32 and rounded before the weight, as transformers has it.
+
+        Written so that it takes the fewest kernels: with few rows in flight their number is what a step costs.
+        """
+        wide = torch.float32 if x.dtype.itemsize < 4 else x.dtype
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
+        scale = torch.addcmul(self.epsilon, length, length, value=1 / x.shape[-1]).rsqrt_()
+        return (x * scale).to(x.dtype).mul_(weight)
 
     def _logits(self, hidden_RW: Tensor) -> Tensor:
         return F.linear(self._norm(hidden_RW, self.weights.norm), self.weights.head, self.weights.head_bias)

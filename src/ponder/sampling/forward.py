@@ -1,8 +1,8 @@
 """Decoding through a model's own forward, for every causal language model that the decode loop does not know.
 
 Rows are padded on the left to one length, as `transformers.generate` does it, and carry right position ids and masks.
-The cache is a `DynamicCache` of plain layers, which keeps all keys also where a window hides some: the model masks those
-itself, and rows can then be joined, moved and dropped alike for every architecture.
+The cache is a `DynamicCache` of plain layers, which keeps all keys also where a window hides some: the model masks
+those itself, and rows can then be joined, moved and dropped alike for every architecture.
 
 Shape letters: B rows in flight, P prompts, T positions of a prompt, R rows of any kind, L positions in the cache,
 K key-value heads, D head size, V vocabulary.
@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 
 from ponder.sampling.decode import Prefilled
 
@@ -26,7 +26,7 @@ _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention", "atten
 _TRIM = 32  # columns of padding that no row needs, before they are cut away
 
 
-def why_not(model: nn.Module) -> str:
+def why_not(model: PreTrainedModel) -> str:
     """Why this model cannot be sampled from at all; "" where it can."""
     if getattr(model, "_is_stateful", False):
         return "it keeps a recurrent state instead of a key-value cache"
@@ -41,7 +41,7 @@ def why_not(model: nn.Module) -> str:
 class ForwardSession:
     """The rows in flight of one call; see `ponder.sampling.schedule.Session` for what each method promises."""
 
-    def __init__(self, model: nn.Module, rows: int) -> None:
+    def __init__(self, model: PreTrainedModel, rows: int) -> None:
         self.model, self.rows = model, rows
         self.device = next(model.parameters()).device
         self.cache = DynamicCache()
@@ -124,7 +124,7 @@ def _padded(tensor_RKTD: Tensor, width: int) -> Tensor:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
     """Dropout off, and every module back to its own mode afterwards, also after an interrupt."""
     training = [module for module in model.modules() if module.training]
     for module in training:

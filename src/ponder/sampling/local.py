@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from transformers import PreTrainedModel
 
 from ponder.core.errors import PonderError
 from ponder.core.types import Completion, SamplingParams
@@ -27,9 +28,9 @@ _MEMORY_SHARE = 0.4  # of the memory that is free when a call begins, for keys a
 class LocalSampler:
     """Samples from `model` itself: it reads the very tensors that an optimiser updates, so nothing can be stale.
 
-    Llama-, Mistral-, Qwen2-, Qwen3- and SmolLM3-shaped models run through a decode loop of their own; every other causal model runs
-    through its own forward (`fused` says which). For the former, `q_proj`, `k_proj`, `v_proj` (and `gate_proj`,
-    `up_proj`) come to lie next to one another in memory: values, names and shapes stay as they were.
+    Llama, Mistral, Qwen2, Qwen3 and SmolLM3 models run through a decode loop of ours, every other causal model through
+    its own forward (`fused` says which). In the former, `q_proj`, `k_proj` and `v_proj`, and `gate_proj` and `up_proj`,
+    come to lie next to one another in memory; values, names and shapes stay as they were.
 
     max_batch_rows: rows in flight at most; fewer where memory is short.
     context_length: prompt and completion together, at most; the model's own by default.
@@ -39,7 +40,7 @@ class LocalSampler:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PreTrainedModel,
         tokenizer: Any,
         *,
         max_batch_rows: int = 256,
@@ -56,19 +57,21 @@ class LocalSampler:
         self.context_length = _context_length(model, context_length)
         self.eos_ids = _eos_ids(model, tokenizer) if eos_ids is None else tuple(eos_ids)
         self._bos_id = _bos_id(tokenizer)
+        self._trusted = not weights.why_not(model) and _agrees(model)
 
     @property
     def fused(self) -> bool:
         """Whether the model runs through the decode loop; else through its own forward."""
-        return not weights.why_not(self.model)
+        return self._trusted and not weights.why_not(self.model)
 
     def sample(
         self, prompts: Sequence[str], params: SamplingParams, seed: int, on_finish: OnFinish | None = None
     ) -> list[Completion]:
         """`params.n` completions of each prompt, prompt-major.
 
-        Prompts are rendered texts: special tokens in them are read as such, and none is added, but for the beginning-of-text token where
-        the tokenizer wants one and the text does not begin with it. See `sample_ids` for the rest.
+        Prompts are rendered texts: special tokens in them are read as such, and none is added, but for the
+        beginning-of-text token where the tokenizer wants one and the text does not begin with it. The rest is said at
+        `sample_ids`.
         """
         return self.sample_ids([self._encode(prompt) for prompt in prompts], params, seed, on_finish)
 
@@ -81,9 +84,9 @@ class LocalSampler:
     ) -> list[Completion]:
         """`params.n` completions of each prompt given as tokens, prompt-major.
 
-        The random number behind each token is a function of (seed, prompt, index of the sample, position) alone: not of the other
-        prompts, their order or how many rows are in flight. (The logits it meets are the same up to the rounding of
-        matrix products of other sizes.) Equal prompts get equal samples.
+        The random number behind each token is a function of (seed, prompt, index of the sample, position) alone: not of
+        the other prompts, their order, or how many rows are in flight. (The logits it meets are the same but for the
+        rounding of matrix products of other sizes.) Equal prompts get equal samples.
 
         `logprobs` are those of the whole distribution at the temperature, float32, whatever the filters; at
         temperature 0, those at temperature 1. A completion ends with an end token or a stop string ("stop"), or
@@ -102,16 +105,17 @@ class LocalSampler:
 
         def on_end(ended: Ended) -> None:
             job = jobs[ended.index // params.n]
-            completion = self._completion(job, ended, stop)
+            completion = self._completion(job, ended)
             for index in range(ended.index, ended.index + params.n // n):
                 results[index] = completion
                 if on_finish is not None:
                     on_finish(index, completion)
 
         fused = self.fused
-        rows = self._rows(jobs)
+        longest = max(len(job.prompt_ids) + job.limit for job in jobs)
+        rows = min(self._affordable(longest, fused), sum(len(job.indices) for job in jobs))
         with torch.inference_mode(), contextlib.nullcontext() if fused else evaluating(self.model):
-            session: Session = FusedSession(self.model, rows) if fused else ForwardSession(self.model, rows)
+            session: Session = FusedSession(self.model, rows, longest) if fused else ForwardSession(self.model, rows)
             vocabulary = self.model.get_output_embeddings().weight.shape[0]
             flags_V = token_flags(vocabulary, self.eos_ids, stop, session.device)
             Schedule(session, jobs, params, rows, flags_V, stop, on_end).run()
@@ -135,30 +139,53 @@ class LocalSampler:
         indices = range(at * params.n, at * params.n + n)
         return Job(ids, min(room, params.max_completion_length), indices, row_keys(seed, ids, n))
 
-    def _completion(self, job: Job, ended: Ended, stop: StopText | None) -> Completion:
+    def _completion(self, job: Job, ended: Ended) -> Completion:
         if not all(map(math.isfinite, ended.logprobs)):
             raise PonderError(
                 "the model's logits are not finite: its weights hold NaN or infinity; go back to an earlier checkpoint"
             )
-        ends = ended.token_ids[-1] in self.eos_ids
-        text = decode(self.tokenizer, ended.token_ids[:-1] if ends else ended.token_ids)
-        if ended.by_text and stop is not None:
-            text = stop.cut(text) or ""
+        text = ended.text
+        if text is None:
+            ends = ended.token_ids[-1] in self.eos_ids
+            text = decode(self.tokenizer, ended.token_ids[:-1] if ends else ended.token_ids)
         return Completion(
             tuple(job.prompt_ids), tuple(ended.token_ids), tuple(ended.logprobs), text, ended.finish, self.version
         )
 
-    def _rows(self, jobs: Sequence[Job]) -> int:
-        """Rows in flight: no more than there is work, or than memory holds if all of them grow as long as they may."""
-        config = self.model.config.get_text_config()
-        heads = config.num_attention_heads
-        head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    def _affordable(self, longest: int, fused: bool) -> int:
+        """Rows in flight at most: `max_batch_rows`, or what memory holds should all grow to `longest` tokens."""
+        config, parameter = self.model.config.get_text_config(), next(self.model.parameters())
+        width, layers = getattr(config, "hidden_size", None), getattr(config, "num_hidden_layers", None)
+        heads = getattr(config, "num_attention_heads", None)
+        if width is None or layers is None or heads is None:
+            return self.max_batch_rows
+        head_size = getattr(config, "head_dim", None) or width // heads
         kv_heads = getattr(config, "num_key_value_heads", None) or heads
-        parameter = next(self.model.parameters())
-        per_position = 2 * config.num_hidden_layers * kv_heads * head_size * parameter.element_size()
-        longest = max(len(job.prompt_ids) + job.limit for job in jobs)
-        affordable = int(_MEMORY_SHARE * _free_memory(parameter.device) / (per_position * longest))
-        return max(1, min(self.max_batch_rows, affordable, sum(len(job.indices) for job in jobs)))
+        a_row = 2 * layers * kv_heads * head_size * parameter.element_size() * longest
+        copies = 1 if fused else 3  # a DynamicCache is written anew at each step and each time that rows join
+        return max(1, min(self.max_batch_rows, int(_MEMORY_SHARE * _free_memory(parameter.device) / (a_row * copies))))
+
+
+def _agrees(model: PreTrainedModel) -> bool:
+    """Whether decode loop and forward agree on a few tokens: transformers may change what its classes compute."""
+    size = model.get_input_embeddings().weight.shape[0]
+    ids = [(7919 * position + 1) % size for position in range(12)]
+    with torch.inference_mode(), evaluating(model):
+        session = FusedSession(model, 1, len(ids))
+        session.admit(session.prefill([ids[:8]]), [0], [0])
+        token_4 = torch.tensor(ids[8:], device=session.device)
+        own_4V = torch.cat([session.step(token[None]) for token in token_4]).float()
+        theirs_4V = model(torch.tensor([ids], device=session.device), use_cache=False).logits[0, -4:].float()
+    scale = max(1.0, float(theirs_4V.abs().max()))
+    error = float((own_4V - theirs_4V).abs().max())
+    if error <= scale * (1e-3 if session.dtype.itemsize >= 4 else 0.1) or math.isnan(scale):
+        return True
+    warnings.warn(
+        f"{type(model).__name__}: the decode loop's logits differ from the model's own by {error:.3g}; sampling goes "
+        "through the model's own forward instead, which is slower",
+        stacklevel=3,
+    )
+    return False
 
 
 def _check(params: SamplingParams) -> None:
@@ -175,7 +202,7 @@ def _check(params: SamplingParams) -> None:
             raise PonderError(f"sampling: {name} is {value!r}; it must be {wanted}")
 
 
-def _context_length(model: nn.Module, wanted: int | None) -> int:
+def _context_length(model: PreTrainedModel, wanted: int | None) -> int:
     own = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if wanted is not None and own is not None and wanted > own:
         raise PonderError(f"context_length is {wanted}, but the model's context is {own}: ask for at most {own}")
@@ -184,7 +211,7 @@ def _context_length(model: nn.Module, wanted: int | None) -> int:
     return wanted or own or 1 << 31  # a model without position embeddings has no end of its own
 
 
-def _eos_ids(model: nn.Module, tokenizer: Any) -> tuple[int, ...]:
+def _eos_ids(model: PreTrainedModel, tokenizer: Any) -> tuple[int, ...]:
     found: list[int] = []
     for source in (getattr(model, "generation_config", None), model.config, tokenizer):
         ids = getattr(source, "eos_token_id", None)

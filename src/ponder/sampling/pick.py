@@ -38,7 +38,7 @@ def row_keys(seed: int, prompt_ids: Sequence[int], n: int) -> list[int]:
 
 
 def uniforms(key_B: Tensor, position_B: Tensor) -> Tensor:
-    """Uniform float64 numbers in [0, 1), one for each (key, position): splitmix64 (Steele et al., 2014) at that counter.
+    """Uniform float64 numbers in [0, 1), one for each (key, position): splitmix64 (Steele et al., 2014) as a counter.
 
     Both arguments are int64 [B]. A row's number depends on nothing but its own key and position.
     """
@@ -83,7 +83,7 @@ def _choose(logits_BV: Tensor, key_B: Tensor, position_B: Tensor, params: Sampli
     else:
         cdf_BV = weight_BV.cumsum(-1, dtype=torch.float64)
         total_B1 = cdf_BV[:, -1:]
-    # The first token whose running sum exceeds the threshold: one of weight 0 never is, and u < 1 keeps below the total.
+    # The first token whose running sum exceeds the threshold: never one of weight 0, and u < 1 stays below the total.
     threshold_B1 = cdf_BV[:, -1:] * uniforms(key_B, position_B)[:, None]
     token_B1 = torch.searchsorted(cdf_BV, threshold_B1, right=True).clamp_max_(x_BV.shape[1] - 1)
     logp_B1 = (x_BV.gather(1, token_B1) - top_B1) - total_B1.log()

@@ -39,8 +39,8 @@ def rollout(
 
     render: the prompt's text for a problem (template applied).
     reward: `reward(problems, completions)`, both of one length, problem by problem -> a score each.
-    pool: where given, each completion is graded there on its own as soon as it ends, while others are still being sampled (the sampler
-        must be a `StreamingSampler`); a reward that compares the completions of a call with one another must not be used so.
+    pool: where given, each completion is graded there on its own as soon as it ends, while others are still being
+        sampled (the sampler must be a `StreamingSampler`). Not for a reward that compares completions.
 
     Raises PonderError where the reward returns another number of scores than it was given completions.
     """
@@ -67,5 +67,7 @@ def rollout(
 def _graded(reward: Reward, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Score]:
     scores = reward(problems, completions)
     if len(scores) != len(completions):
-        raise PonderError(f"the reward returned {len(scores)} scores for {len(completions)} completions: one each is due")
+        raise PonderError(
+            f"the reward returned {len(scores)} scores for {len(completions)} completions: one each is due"
+        )
     return scores

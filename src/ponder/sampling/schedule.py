@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from ponder.core.types import Finish, SamplingParams
 from ponder.sampling.decode import Prefilled
 from ponder.sampling.pick import choose
-from ponder.sampling.stopping import EOS, LOOK, StopText
+from ponder.sampling.stopping import EOS, LOOK, StopText, decode
 
 _PREFILL_TOKENS = 4096  # padded prompt tokens read at once: bounds the memory of a prefill
 _LIMIT = 4  # joins EOS and LOOK in what one step tells the host
@@ -37,13 +37,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """One sample that has ended."""
+    """One sample that has ended; `text` is given where a stop string ended it, and is cut before that."""
 
     index: int
     token_ids: list[int]
     logprobs: list[float]
     finish: Finish
-    by_text: bool
+    text: str | None
 
 
 class Session(Protocol):
@@ -190,21 +190,42 @@ class Schedule:
             self.tokens_SC, self.logps_SC = (F.pad(record, (0, more)) for record in (self.tokens_SC, self.logps_SC))
 
     def _end(self, slots: list[int], verdict: np.ndarray) -> None:
-        """Report the rows that ended, among `slots`, which either did or may have completed a stop string."""
+        """Report those of `slots` that end; the verdict of each says why, or that a stop string may be complete."""
+        ending = (verdict & (EOS | _LIMIT)) != 0
+        if self.stop is not None:
+            look = np.flatnonzero(verdict & LOOK)
+            tails = self._tails([slots[at] for at in look])
+            ending[[at for at, tail in zip(look, tails, strict=True) if self.stop.near(tail)]] = True
+        slots, verdict = [slots[at] for at in np.flatnonzero(ending)], verdict[ending]
+        if not slots:
+            return
         slots_R = torch.tensor(slots, device=self.session.device)
         counts = self.counts[slots].tolist()
         width = max(counts)
-        tokens_RC, logps_RC = self.tokens_SC[slots_R, :width].cpu(), self.logps_SC[slots_R, :width].cpu()
+        tokens_RC, logps_RC = self.tokens_SC[slots_R, :width].tolist(), self.logps_SC[slots_R, :width].tolist()
         for slot, said, count, tokens_C, logps_C in zip(
             slots, verdict.tolist(), counts, tokens_RC, logps_RC, strict=True
         ):
-            token_ids = tokens_C[:count].tolist()
-            by_text = bool(said & LOOK) and self.stop is not None and self.stop.found(token_ids)
-            if not (by_text or said & (EOS | _LIMIT)):
+            token_ids, text = tokens_C[:count], None
+            if said & LOOK and self.stop is not None:
+                text = self.stop.cut(decode(self.stop.tokenizer, token_ids))
+            if text is None and not said & (EOS | _LIMIT):
                 continue
             self.holes.append(slot)
-            finish: Finish = "stop" if by_text or said & EOS else "length"
-            self.on_end(Ended(self.owner[slot], token_ids, logps_C[:count].tolist(), finish, by_text))
+            finish: Finish = "length" if text is None and not said & EOS else "stop"
+            self.on_end(Ended(self.owner[slot], token_ids, logps_C[:count], finish, text))
+
+    def _tails(self, slots: list[int]) -> list[list[int]]:
+        """The last tokens of each row, as many as a stop string may span."""
+        if not slots or self.stop is None:
+            return []
+        counts = self.counts[slots]
+        width = min(self.stop.tail, int(counts.max()))
+        device = self.session.device
+        last_RW = torch.from_numpy(counts)[:, None] + torch.arange(-width, 0)
+        rows_R1 = torch.tensor(slots, device=device)[:, None]
+        tails_RW = self.tokens_SC[rows_R1, last_RW.clamp_(min=0).to(device)].tolist()
+        return [tail[-count:] for tail, count in zip(tails_RW, counts.tolist(), strict=True)]
 
     def _close_holes(self) -> None:
         """Keep the rows in flight dense once nothing waits: the last rows move into the holes."""

@@ -28,8 +28,8 @@ class Call:
 class ScriptedSampler:
     """Answers from a script instead of a model, in the same tokens, limits, stop strings and order as a real sampler.
 
-    script: a function `(prompt, index of the sample) -> text`; or a mapping from the prompt to its text, or to texts that its
-        samples take in turn; or a list of texts, which the completions of a call take in turn, prompt-major.
+    script: a function `(prompt, index of the sample) -> text`; or a mapping from the prompt to its text, or to texts
+        that its samples take in turn; or a list of texts, which the completions of a call take in turn, prompt-major.
     tokenizer: a Hugging Face tokenizer with an end token; without one, tokens are UTF-8 bytes and `BYTES_EOS`.
     logprob: what every token is said to have; 0, certainty, is the truth of a script.
 
@@ -77,7 +77,9 @@ class ScriptedSampler:
         finish: Finish = "stop"
         stop = StopText(self.tokenizer, params.stop)
         if params.stop and stop.cut(text) is not None:
-            ends = (count for count in range(1, len(token_ids)) if stop.cut(self._decode(token_ids[:count])) is not None)
+            ends = (
+                count for count in range(1, len(token_ids)) if stop.cut(self._decode(token_ids[:count])) is not None
+            )
             token_ids = token_ids[: next(ends, len(token_ids))]
         if len(token_ids) > params.max_completion_length:
             token_ids, finish = token_ids[: params.max_completion_length], "length"

@@ -15,34 +15,35 @@ EOS, LOOK = 1, 2
 class StopText:
     """Finds the token that completes one of `stop`, without decoding after every token.
 
-    Only a token whose own text holds the last character of a stop string can complete it. Those few are flagged once for the
-    whole vocabulary; after them, and only then, the last tokens are decoded, and on a hit the whole completion.
+    Only a token whose own text holds the last character of a stop string can complete it. Those few are flagged once
+    for the whole vocabulary; after them, and only then, the last tokens are decoded, and on a hit all of them.
     """
 
     def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
         self.tokenizer, self.stop = tokenizer, tuple(stop)
-        self.tail = max((len(text.encode()) for text in stop), default=0) + 4  # a token is at least one byte, but for oddities
+        self.tail = (
+            max((len(text.encode()) for text in stop), default=0) + 4
+        )  # a token is at least one byte, but for oddities
 
     def flags(self, size: int) -> list[bool]:
         """Which of the `size` tokens may complete a stop string."""
         last = {text[-1] for text in self.stop}
         texts = self.tokenizer.batch_decode([[token] for token in range(min(size, len(self.tokenizer)))])
-        anything = any(char.isspace() for char in last)  # some tokenizers add or drop a space according to the neighbours
+        anything = any(
+            char.isspace() for char in last
+        )  # some tokenizers add or drop a space according to the neighbours
         # U+FFFD: part of a character, which may be the last one.
         flags = [anything or not text or "�" in text or not last.isdisjoint(text) for text in texts]
         return flags + [False] * (size - len(flags))
 
-    def found(self, token_ids: Sequence[int]) -> bool:
-        """Whether the text of these tokens holds a stop string, given that without the last token it held none."""
-        tail, size = "", self.tail
-        while True:
-            tail = decode(self.tokenizer, token_ids[-size:])
-            if size >= len(token_ids) or len(tail) > max(map(len, self.stop)) + 4:
-                break
-            size *= 2
-        if not any(text in tail for text in self.stop):
-            return False
-        return self.cut(decode(self.tokenizer, token_ids)) is not None
+    def near(self, tail_ids: Sequence[int]) -> bool:
+        """Whether a completion that ends in these tokens (`self.tail` of them, or all) may end in a stop string.
+
+        The whole text decides (`cut`): a tail's first characters may be decoded differently there.
+        """
+        text = decode(self.tokenizer, tail_ids)
+        short = len(text) < max(map(len, self.stop)) and len(tail_ids) >= self.tail  # tokens without text
+        return short or any(stop in text for stop in self.stop)
 
     def cut(self, text: str) -> str | None:
         """`text` up to the first stop string; None where it holds none."""

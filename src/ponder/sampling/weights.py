@@ -1,19 +1,21 @@
 """A Llama-shaped model's weights as the decode loop wants them: joined projections that share the parameters' memory.
 
-`q_proj`, `k_proj` and `v_proj` are applied to the same input, and so are `gate_proj` and `up_proj`; one multiplication by
-the joined matrix is faster than three or two. A joined COPY would go stale at the next optimiser step. Here the joined
-matrix is the only memory there is: the parameters become views of its rows, so that whatever writes to them (an
-optimiser, `load_state_dict`, `copy_`) writes to it. `read_weights` looks at every parameter again each time; where something has
-given a parameter memory of its own (`model.to(...)`, `param.data = ...`) it is joined anew.
+`q_proj`, `k_proj` and `v_proj` are applied to the same input, and so are `gate_proj` and `up_proj`; one multiplication
+by the joined matrix is faster than three or two. A joined COPY would go stale at the next optimiser step. Here the
+joined matrix is the only memory there is: the parameters become views of its rows, so that whatever writes to them (an
+optimiser, `load_state_dict`, `copy_`) writes to it. `read_weights` looks at every parameter again each time; where
+something has given one memory of its own (`model.to(...)`, `param.data = ...`), they are joined anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 _FAMILIES = {
     "LlamaForCausalLM": "llama",
@@ -27,7 +29,7 @@ _FIXED_ROPE = ("default", "linear", "llama3", "yarn")  # the others change with 
 
 @dataclass(frozen=True)
 class Layer:
-    """One decoder layer. Matrices are [out, in]; `head_norm` is [heads + key-value heads, head size] where there is one."""
+    """One decoder layer. Matrices are [out, in]; `head_norm`, if any, is [heads + key-value heads, head size]."""
 
     attention_norm: Tensor
     qkv: Tensor
@@ -60,7 +62,7 @@ class Weights:
     epsilon: float
 
 
-def why_not(model: nn.Module) -> str:
+def why_not(model: PreTrainedModel) -> str:
     """Why the decode loop cannot run this model; "" where it can. Looks at structure only."""
     name = type(model).__name__
     family = _FAMILIES.get(name)
@@ -71,7 +73,7 @@ def why_not(model: nn.Module) -> str:
         return "it attends through a sliding window"
     if any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()):
         return "a layer does not attend to everything before it"
-    if (kind := config.rope_parameters.get("rope_type", "default")) not in _FIXED_ROPE:
+    if (kind := (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")) not in _FIXED_ROPE:
         return f"its rotary angles ({kind}) change with the length"
     for path, module in model.named_modules():
         if path.endswith(("_proj", "lm_head")) and type(module) is not nn.Linear:
@@ -87,7 +89,7 @@ def why_not(model: nn.Module) -> str:
     return ""
 
 
-def read_weights(model: nn.Module) -> Weights:
+def read_weights(model: PreTrainedModel) -> Weights:
     """The model's weights, joined where need be; call it before each use, after which they cannot be stale."""
     # A tensor born under inference_mode could never be trained again, and the caller may be inside it.
     with torch.inference_mode(False), torch.no_grad():
@@ -110,7 +112,7 @@ def read_weights(model: nn.Module) -> Weights:
         )
 
 
-def _read_layer(layer: nn.Module, heads: int, kv_heads: int) -> Layer:
+def _read_layer(layer: Any, heads: int, kv_heads: int) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     q_norm, k_norm = getattr(attention, "q_norm", None), getattr(attention, "k_norm", None)
@@ -134,7 +136,7 @@ def _read_layer(layer: nn.Module, heads: int, kv_heads: int) -> Layer:
 
 
 def joined(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """One tensor whose rows are those of all `parameters`, in their memory; their memory is moved together if need be."""
+    """One tensor whose rows are those of all `parameters`, in their memory, which is moved together if need be."""
     first = parameters[0]
     if not _adjacent(parameters):
         whole = torch.cat([parameter.detach() for parameter in parameters])
@@ -157,7 +159,7 @@ def _adjacent(parameters: Sequence[nn.Parameter]) -> bool:
     return True
 
 
-def _joined_bias(linears: Sequence[nn.Module]) -> Tensor | None:
+def _joined_bias(linears: Sequence[nn.Linear]) -> Tensor | None:
     return None if linears[0].bias is None else joined([linear.bias for linear in linears])
 
 
