@@ -197,7 +197,7 @@ def _check_directory(path: Path) -> list[Path]:
 
 
 def check_safetensors(file: Path) -> dict[str, list[int]]:
-    """The shape of each tensor; PonderError where the file is cut short or its header is damaged. Reads the header only.
+    """The shape of each tensor, from the header; PonderError where the file is cut short or the header is damaged.
 
     The format: 8 bytes of header length (little-endian), a JSON header with each tensor's byte range, the bytes.
     """
