@@ -5,6 +5,7 @@ The names here are importable by the processes that `launch` spawns.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +16,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from ponder.core.types import Completion, Problem, Score
+from ponder.sampling.local import LocalSampler
 from ponder.training.distributed import World
-from ponder.training.grpo import train_grpo
+from ponder.training.grpo import Team, train_grpo
 from ponder.training.settings import GRPOSettings
+from ponder.training.step import Optimizer
 
 SPECIAL = ["<pad>", "<eos>", "<think>", "</think>", "<answer>", "</answer>"]
 CHARACTERS = list("0123456789+-=?abcdefgh ")
@@ -90,6 +93,23 @@ def run(
     problems = more.pop("problems", None) or make_problems()
     return train_grpo(
         make_settings(**changes), make_model(), make_tokenizer(), problems, reward, out_dir, render, world, **more
+    )
+
+
+def make_team(world: World | None = None, model: Any = None, reward: Any = letter_reward, **changes: Any) -> Team:
+    """What `grpo_step` works with, on the tiny world."""
+    settings, model = make_settings(**changes), model if model is not None else make_model()
+    tokenizer = make_tokenizer()
+    return Team(
+        settings=settings,
+        policy=model,
+        reference=copy.deepcopy(model).requires_grad_(False) if settings.beta else None,
+        optimizer=Optimizer(model, epsilon=settings.adam_epsilon, weight_decay=settings.weight_decay),
+        sampler_of=lambda step: LocalSampler(model, tokenizer, version=step),
+        problems=tuple(make_problems()),
+        render=render,
+        reward=reward,
+        world=world or World(),
     )
 
 
