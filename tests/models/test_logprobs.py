@@ -283,6 +283,29 @@ def test_an_adapter_in_the_layers_trains_through_the_fast_path() -> None:
     assert grads and all(grad is not None and grad.abs().sum() > 0 for grad in grads)
 
 
+def test_positions_reach_a_wrapped_model() -> None:
+    """GPT-2's positions are absolute: padded on the left, it is wrong without them."""
+    peft = pytest.importorskip("peft")
+    inputs = batch("left")
+    for name in ("gpt2", "llama"):
+        model = build(name)
+        wanted_BT, _ = reference(model, *inputs, 1.0)
+        parts = ["c_attn"] if name == "gpt2" else ["q_proj"]
+        for wrapped in (Wrapped(model), peft.get_peft_model(model, peft.LoraConfig(target_modules=parts)).eval()):
+            torch.testing.assert_close(token_logprobs(wrapped, *inputs)[0], wanted_BT, atol=1e-5, rtol=1e-5)
+
+
+class Wrapped(torch.nn.Module):
+    """A wrapper with a forward of its own, as DistributedDataParallel is."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *args: Any, **inputs: Any) -> Any:
+        return self.module(*args, **inputs)
+
+
 def test_a_patched_head_and_a_bare_module_take_the_generic_path() -> None:
     model, inputs = build("llama"), batch("right")
     head = model.get_output_embeddings()
@@ -290,16 +313,7 @@ def test_a_patched_head_and_a_bare_module_take_the_generic_path() -> None:
     head.forward = lambda hidden: plain(head, hidden) * 0.5
     assert logprobs._parts(model, inputs[0][0]) is None
     torch.testing.assert_close(token_logprobs(model, *inputs)[0], reference(model, *inputs, 1.0)[0])
-
-    class Wrapped(torch.nn.Module):  # as DistributedDataParallel wraps, with work of its own in forward
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = model
-
-        def forward(self, **inputs: Any) -> Any:
-            return self.module(**inputs)
-
-    torch.testing.assert_close(token_logprobs(Wrapped(), *inputs)[0], reference(model, *inputs, 1.0)[0])
+    torch.testing.assert_close(token_logprobs(Wrapped(model), *inputs)[0], reference(model, *inputs, 1.0)[0])
 
 
 def test_the_probe_leaves_the_model_as_it_was() -> None:

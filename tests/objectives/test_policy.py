@@ -300,6 +300,16 @@ def test_mismatch_kl_by_hand() -> None:
 def test_refusals(name: str, settings: dict, message: str) -> None:
     with pytest.raises(PonderError, match=message):
         run(name, PolicySettings(**settings))
+    if not message.startswith(("beta", "needs")):  # those depend on the tensors
+        with pytest.raises(PonderError, match=message):
+            FAMILY[name].check(PolicySettings(**settings))
+
+
+def test_check_passes_what_a_row_can_do() -> None:
+    for row in FAMILY.values():
+        row.check(PolicySettings(beta=0.1, kl_estimator="k1"))
+    with pytest.raises(PonderError, match="scale_rewards=group"):
+        FAMILY["ppo"].check(PolicySettings(scale_rewards="group"))
 
 
 @pytest.mark.parametrize(

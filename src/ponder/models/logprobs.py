@@ -209,9 +209,16 @@ def _model_inputs(model: nn.Module, input_ids_BT: torch.Tensor, real_BT: torch.T
     if padded_right:
         return {"input_ids": input_ids_BT}
     inputs = {"input_ids": input_ids_BT, "attention_mask": real_BT.long()}
-    if "position_ids" in inspect.signature(model.forward).parameters:
+    if "position_ids" in inspect.signature(_unwrapped(model).forward).parameters:
         inputs["position_ids"] = (real_BT.long().cumsum(-1) - 1).clamp(min=0)
     return inputs
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, out of an adapter's or a distributed wrapper, whose own forward takes anything."""
+    base = getattr(model, "get_base_model", None)
+    inner = base() if base is not None else getattr(model, "module", None)
+    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
 
 
 def _hidden(backbone: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

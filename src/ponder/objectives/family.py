@@ -91,6 +91,12 @@ class Variant:
         """Advantages of every group; see `credit.advantages`."""
         return advantages(groups, self.credit, settings.scale_rewards or self.scale, batch)
 
+    def check(self, settings: PolicySettings) -> None:
+        """Raise PonderError, before any work is done, if this row cannot honour `settings`."""
+        self.clip(settings)
+        self.level_of(settings)
+        self.advantages([], settings)
+
     def clip(self, settings: PolicySettings) -> Clip:
         """The ratio's range under `settings`. Raises PonderError for a bound that this row does not have."""
         if self.epsilon is None and settings.epsilon is not None:
