@@ -1,0 +1,72 @@
+"""Optional trackers: TensorBoard, Weights & Biases, trackio. `metrics.jsonl` is always written; these are copies."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ponder.core.errors import PonderError
+
+Tracker = Literal["tensorboard", "wandb", "trackio"]
+
+_MODULES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb", "trackio": "trackio"}
+_REMEDY = {
+    "tensorboard": "pip install 'ponder[track]'",
+    "wandb": "pip install wandb",
+    "trackio": "pip install 'ponder[track]'",
+}
+
+
+class Trackers:
+    """Hands every row of metrics to each tracker in `names`.
+
+    A tracker keeps its files under `out_dir/tracking` (W&B offline unless WANDB_MODE says otherwise).
+    Raises PonderError, naming the remedy, where a tracker is not installed; before the first step.
+    """
+
+    def __init__(self, names: Sequence[Tracker], out_dir: Path, settings: Mapping[str, Any]) -> None:
+        self.names = tuple(names)
+        self.modules = {name: _module(name) for name in self.names}
+        self.folder = out_dir / "tracking"
+        self.board: Any = None
+        if self.names:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        if "tensorboard" in self.modules:
+            self.board = self.modules["tensorboard"].SummaryWriter(str(self.folder / "tensorboard"))
+        if "wandb" in self.modules:
+            os.environ.setdefault("WANDB_MODE", "offline")
+            self.modules["wandb"].init(project="ponder", dir=str(self.folder), config=dict(settings))
+        if "trackio" in self.modules:
+            os.environ.setdefault("TRACKIO_DIR", str(self.folder / "trackio"))
+            self.modules["trackio"].init(project="ponder", config=dict(settings))
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Log one step's numbers."""
+        step = int(row["step"])
+        numbers = {k: float(v) for k, v in row.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+        if self.board is not None:
+            for name, value in numbers.items():
+                self.board.add_scalar(name, value, step)
+            self.board.flush()
+        if "wandb" in self.modules:
+            self.modules["wandb"].log(numbers, step=step)
+        if "trackio" in self.modules:
+            self.modules["trackio"].log(numbers, step=step)
+
+    def close(self) -> None:
+        """Finish every tracker's files."""
+        if self.board is not None:
+            self.board.close()
+        for name in ("wandb", "trackio"):
+            if name in self.modules:
+                self.modules[name].finish()
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(_MODULES[name])
+    except ImportError as error:
+        raise PonderError(f"report_to names {name}, which is not installed here: {_REMEDY[name]}") from error
