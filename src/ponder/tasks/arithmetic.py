@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 from ponder.core.types import Problem, Score
 from ponder.tasks.drawing import MiniTask, right_or_wrong
@@ -32,9 +33,12 @@ def make(rng: random.Random, level: int, lang: str) -> Problem:
     else:
         form = rng.choice(("two_products", "long_long_product"))
         numbers = [digit() for _ in range(4)] if form == "two_products" else [rng.randint(11, 39), rng.randint(11, 29)]
+        while form == "long_long_product" and numbers[0] % 10 == numbers[1] % 10 == 0:
+            numbers[1] = rng.randint(11, 29)  # with two round numbers the misconception would be right
     expression, value = _written(form, numbers)
     prompt = rng.choice(WORDINGS[lang]).format(e=expression)
-    data = {"key": expression, "level": level, "lang": lang, "form": form, "numbers": numbers, "expression": expression}
+    key = f"{re.sub('[0-9]+', 'n', expression)} {sorted(numbers)}"  # 12*15 and 15*12 are the same content
+    data = {"key": key, "level": level, "lang": lang, "form": form, "numbers": numbers, "expression": expression}
     return Problem("arithmetic", prompt, str(value), data)
 
 

@@ -32,20 +32,24 @@ STORIES = {
 def make(rng: random.Random, level: int, lang: str) -> Problem:
     """By level: 1 a product and a sum, 2 a product and a difference or a multiple, 3 three steps."""
     story = {1: "bags", 2: rng.choice(("bags_gone", "times_more")), 3: "bags_both"}[level]
-    b, c = rng.randint(2, 9), rng.randint(2, 9)
-    a = rng.randint(2, 20) if story != "bags_gone" else rng.randint(1, b * c - 1)
-    d = rng.randint(1, a) if story == "bags_both" else 0
-    value = {
-        "bags": a + b * c,
-        "bags_gone": b * c - a,
-        "bags_both": a + b * c - d,
-        "times_more": b + b * c,
-    }[story]
+    while True:
+        b, c = rng.randint(2, 9), rng.randint(2, 9)
+        a = rng.randint(2, 20) if story != "bags_gone" else rng.randint(1, b * c - 1)
+        d = rng.randint(1, a) if story == "bags_both" else 0
+        value, misconceived = {
+            "bags": (a + b * c, a + b + c),
+            "bags_gone": (b * c - a, a + b + c),
+            "bags_both": (a + b * c - d, a + b + c - d),
+            "times_more": (b + b * c, b + c),
+        }[story]
+        if value != misconceived:  # else the misconception would be right (2 bags with 2 each)
+            break
     w, v = rng.sample(NAMES, 2)
     thing = rng.randrange(len(THINGS[lang]))
     prompt = STORIES[lang][story].format(w=w, v=v, t=THINGS[lang][thing], a=a, b=b, c=c, d=d)
     numbers = [b, c] if story == "times_more" else [a, b, c, d] if story == "bags_both" else [a, b, c]
-    data = {"key": f"{story} {numbers}", "level": level, "lang": lang, "story": story, "a": a, "b": b, "c": c, "d": d}
+    key = f"{story} {sorted(numbers)}"
+    data = {"key": key, "level": level, "lang": lang, "story": story, "a": a, "b": b, "c": c, "d": d}
     return Problem("word_problems", prompt, str(value), data)
 
 
