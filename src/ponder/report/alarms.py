@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ponder.report.html import esc
 from ponder.report.records import AFTER, Records, Stage
 
 
@@ -32,6 +33,11 @@ def alarms(records: Records) -> list[Alarm]:
                 Alarm(False, f"{100 * cut:.0f}% of the trained model's answers were cut off: raise the limit.")
             )
     return sorted(found, key=lambda alarm: not alarm.bad)
+
+
+def alarm_list(records: Records) -> str:
+    """The alarms as HTML; "" where there is none."""
+    return "".join(f'<p class="alarm{" bad" if a.bad else ""}">{esc(a.text)}</p>' for a in alarms(records))
 
 
 def _of_stage(stage: Stage) -> list[Alarm]:

@@ -175,7 +175,7 @@ def _ticks(values: Sequence[float], floor: float | None, ceiling: float | None, 
     low = min(values) if floor is None else min(*values, floor)
     high = max(values) if ceiling is None else max(*values, ceiling)
     if high - low < 1e-12:
-        high = low + (abs(low) or 1.0)
+        high = low + (abs(low) if abs(low) > 1e-9 else 1.0)
     step = _nice((high - low) / count)
     first = math.floor(low / step + 1e-9)
     last = math.ceil(high / step - 1e-9)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ponder.evals.summary import compare
+from ponder.report.alarms import alarm_list
 from ponder.report.html import card, chip, duration, esc, estimate, key, number, section, signed, table
 from ponder.report.records import AFTER, BEFORE, COT, Records, Result
 
@@ -20,12 +21,15 @@ COLUMNS = (
 def headline(records: Records) -> str:
     """The section that a hurried reader reads; says what is missing where nothing was evaluated."""
     if not records.results:
-        return section("result", "Result", "<p>No evaluation was found yet: only the training's own records below.</p>")
-    body = tiles(records) + verdicts(records) + figures(records) + forest(records) + by_task(records)
+        nothing = "<p>No evaluation was found yet: only the training's own records below.</p>"
+        return section("result", "Before and after", tiles(records) + alarm_list(records) + nothing)
+    body = (
+        tiles(records) + alarm_list(records) + verdicts(records) + figures(records) + forest(records) + by_task(records)
+    )
     lead = (
         "Strict: one thought, then one answer, nothing else, and the answer is right. Lenient: the answer is right "
         "wherever it stands. The base is also asked to think step by step and read leniently, since it was never "
-        "taught the form. Intervals are 95 %; the unit is the problem, not the sample."
+        "taught the form. Intervals are 95%; the unit is the problem, not the sample."
     )
     return section("result", "Before and after", body, lead)
 
@@ -115,7 +119,7 @@ def _points(gap: Mapping[str, Any]) -> str:
 def figures(records: Records) -> str:
     """All evaluations over all tasks."""
     ks = _ks(records.results)
-    head = ["Evaluation", *(title for _, title in COLUMNS), *ks, "Length", "n × k"]
+    head = ["Evaluation", *(title for _, title in COLUMNS), *ks, "Length", "n&nbsp;×&nbsp;k"]
     rows = []
     for result in records.results:
         cells = [key(f"k-{result.kind}", result.title)]
@@ -123,7 +127,7 @@ def figures(records: Records) -> str:
         cells += [estimate(result.overall(k)) for k in ks]
         cells.append(estimate(result.overall("mean_length"), percent=False))
         whole = result.summary["overall"]
-        cells.append(f"{whole.get('problems', '?')} × {whole.get('samples_per_problem', '?')}")
+        cells.append(f"{whole.get('problems', '?')}&nbsp;×&nbsp;{whole.get('samples_per_problem', '?')}")
         rows.append(cells)
     return (
         card(table(head, rows))

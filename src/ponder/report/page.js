@@ -14,7 +14,7 @@ document.querySelectorAll('.chart[data-points]').forEach(function (chart) {
     var x = data.x[best][1];
     cross.setAttribute('x1', x); cross.setAttribute('x2', x); cross.style.visibility = 'visible';
     tip.style.visibility = 'visible';
-    var left = x / box.width * frame.width;
-    tip.style.left = (left > frame.width / 2 ? left - tip.offsetWidth - 10 : left + 14) + 'px';
+    var left = frame.left - chart.getBoundingClientRect().left + x / box.width * frame.width;
+    tip.style.left = (left > chart.clientWidth / 2 ? left - tip.offsetWidth - 10 : left + 14) + 'px';
   });
 });

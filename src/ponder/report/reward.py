@@ -11,7 +11,7 @@ from ponder.core.records import read_jsonl
 from ponder.evals.behaviours import NAMES as BEHAVIOURS
 from ponder.evals.behaviours import SHARES
 from ponder.evals.summary import compare
-from ponder.report.alarms import alarms
+from ponder.report.alarms import alarm_list
 from ponder.report.html import NONE, card, chip, esc, estimate, key, number, section, signed, table
 from ponder.report.records import AFTER, BEFORE, Records, Stage
 from ponder.report.traces import NAMES
@@ -38,11 +38,8 @@ def reward_report(records: Records) -> str:
 
 
 def _alarms(records: Records) -> str:
-    found = alarms(records)
-    shown = "".join(f'<p class="alarm{" bad" if alarm.bad else ""}">{esc(alarm.text)}</p>' for alarm in found)
-    return (
-        shown or f"<p>{chip('no alarm', 'good')} Entropy, gradients, graders and lengths show nothing out of order.</p>"
-    )
+    calm = f"<p>{chip('no alarm', 'good')} Entropy, gradients, graders and lengths show nothing out of order.</p>"
+    return alarm_list(records) or calm
 
 
 def _credit(records: Records) -> str:
