@@ -35,11 +35,9 @@ def make(rng: random.Random, level: int, lang: str) -> Problem:
 
 def check(problem: Problem, answer: str) -> Score:
     """Right when the answer is the gold number; `x=5` is read as 5."""
-    text = answer.strip()
-    for head in ("x =", "x="):
-        if text.lower().startswith(head):
-            text = text[len(head) :]
-    return right_or_wrong(same_number(text, problem.answer))
+    left, equals, right = answer.partition("=")
+    value = right if equals and left.strip().lower() == "x" else answer
+    return right_or_wrong(same_number(value, problem.answer))
 
 
 EQUATIONS = MiniTask("equations", make, check)

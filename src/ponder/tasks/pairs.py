@@ -16,6 +16,8 @@ WORDINGS = {
 SIZES = {1: (4, 20), 2: (5, 30), 3: (6, 60)}
 """How many numbers, and the largest of them, by level."""
 
+_TWO = re.compile(r"(\d{1,6})\s{0,3}(?:\+|,|and|und|\s)\s{0,3}(\d{1,6})\s{0,3}\.?", re.ASCII)
+
 
 def make(rng: random.Random, level: int, lang: str) -> Problem:
     """Different numbers, exactly one pair of which has the target as its sum."""
@@ -35,7 +37,7 @@ def make(rng: random.Random, level: int, lang: str) -> Problem:
 
 def check(problem: Problem, answer: str) -> Score:
     """Right when exactly two of the given numbers are named (`4+17`, `4 and 17`) and they have the target as sum."""
-    shape = re.fullmatch(r"\s*(\d{1,6})\s{0,3}(?:\+|,|and|und|,? )\s{0,3}(\d{1,6})\s*\.?\s*", answer[:200])
+    shape = _TWO.fullmatch(answer.strip())
     if not shape:
         return right_or_wrong(False, "not two numbers")
     first, second = int(shape[1]), int(shape[2])

@@ -23,7 +23,8 @@ STORIES = {
     "de": {
         "bags": "{w} hat {a} {t}. {w} kauft {b} Tüten mit je {c} {t}. Wie viele {t} hat {w} jetzt?",
         "bags_gone": "{w} hat {b} Tüten mit je {c} {t}. {w} verschenkt {a} {t}. Wie viele {t} bleiben?",
-        "bags_both": "{w} hat {a} {t} und kauft {b} Tüten mit je {c} {t}. Dann verliert {w} {d}. Wie viele {t} bleiben?",
+        "bags_both": "{w} hat {a} {t} und kauft {b} Tüten mit je {c} {t}. Dann verliert {w} {d}. "
+        "Wie viele {t} bleiben?",
         "times_more": "{w} hat {b} {t}. {v} hat {c} mal so viele. Wie viele {t} haben beide zusammen?",
     },
 }
@@ -54,10 +55,10 @@ def make(rng: random.Random, level: int, lang: str) -> Problem:
 
 
 def check(problem: Problem, answer: str) -> Score:
-    """Right when the answer is the gold number, with or without the name of the things."""
-    words = answer.split()
-    bare = words[0] if len(words) == 2 and words[1].isalpha() else answer
-    return right_or_wrong(same_number(bare, problem.answer))
+    """Right when the answer is the gold number, with or without the name of the things that were asked for."""
+    words = answer.strip().rstrip(".").split()
+    named = len(words) == 2 and words[1] in THINGS[problem.data["lang"]] and words[1] in problem.prompt
+    return right_or_wrong(same_number(words[0] if named else answer, problem.answer))
 
 
 WORD_PROBLEMS = MiniTask("word_problems", make, check)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3}){1,10}|\d{1,40})(?:\.\d{1,40})?(?:/\d{1,40})?")
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3}){1,10}|\d{1,40})(?:\.\d{1,40})?(?:/\d{1,40})?", re.ASCII)
 
 
 def read_number(text: str) -> Fraction | None:
-    """`27`, `-3.50`, `1,000`, `3/4`, `$5` as an exact fraction; None for anything else.
+    """`27`, `-3.50` (also with the sign −), `1,000`, `3/4`, `$5` as an exact fraction; None for anything else.
 
-    Only the first 120 characters are looked at, so a hostile string costs nothing.
+    Numbers have ASCII digits, and 120 characters at most, so a hostile string costs nothing.
     """
-    bare = text.strip().strip("$").rstrip(".").strip()
+    bare = text.strip().strip("$").rstrip(".").strip().replace("−", "-")
     if len(bare) > 120 or not _NUMBER.fullmatch(bare):
         return None
     try:
