@@ -8,7 +8,7 @@ from ponder.core.thinking import ANSWER_CLOSE, ANSWER_OPEN, TAGS, THINK_CLOSE, T
 
 MODES = ("strict", "lenient")
 CUES = ("the answer is", "answer:", "die antwort ist", "antwort:", "####")
-_LAST_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"(?:(?<![\d)])-)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?", re.ASCII)
 
 
 def extract(text: str, mode: str = "strict", opened: bool = False) -> str | None:
@@ -50,20 +50,20 @@ def _boxed(text: str) -> str | None:
 
 
 def _after_cue(text: str) -> str | None:
-    low = text.lower()
+    low = text.replace("İ", "I").lower()  # the one letter whose lower case is two, which would shift all that follows
     start, cue = max((low.rfind(cue), cue) for cue in CUES)
-    if start < 0 or len(low) != len(text):
+    if start < 0:
         return None
-    rest = text[start + len(cue) :].lstrip()
+    rest = text[start + len(cue) :].lstrip(": *\t\n")  # `The answer is: 5`, `**Answer:** 5`
     line = rest.split("\n", 1)[0]
     for tag in TAGS:
         line = line.split(tag, 1)[0]
-    return line.strip().rstrip(".").strip() or None
+    return line.strip().rstrip(".* ") or None
 
 
 def _last_number(text: str) -> str | None:
     found = None
-    for match in _LAST_NUMBER.finditer(text):
+    for match in _NUMBER.finditer(text):
         found = match[0]
     return found
 
