@@ -32,13 +32,19 @@ SEARCH_LIKE = ("countdown", "pairs", "ordering")
 
 
 def draw_mix(kinds: Sequence[str], split: str, n: int, seed: str = "", level: int | None = None) -> list[Problem]:
-    """`n` distinct problems, the kinds in equal shares, shuffled. Raises PonderError for an unknown kind."""
+    """`n` distinct problems, the kinds in equal shares, shuffled.
+
+    Raises PonderError for no kind, an unknown one, or one that is named twice.
+    """
     if not kinds:
         raise PonderError("no kinds of problem were named: give at least one, e.g. tasks=[countdown]")
+    if len(set(kinds)) < len(kinds):
+        raise PonderError(f"a kind of problem is named twice in {', '.join(kinds)}: name each once")
+    known = [name for name in TASKS if name != ROWS.name]
     problems: list[Problem] = []
     for place, kind in enumerate(kinds):
-        if kind not in TASKS or kind == ROWS.name:
-            raise PonderError(f"unknown kind of problem {kind!r}: one of {', '.join(k for k in TASKS if k != ROWS.name)}")
+        if kind not in known:
+            raise PonderError(f"unknown kind of problem {kind!r}: one of {', '.join(known)}")
         share = n // len(kinds) + (place < n % len(kinds))
         problems += TASKS[kind].problems(split, share, seed, level=level)  # type: ignore[call-arg]
     random_of("mix", split, seed).shuffle(problems)

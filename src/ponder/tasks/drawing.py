@@ -53,11 +53,16 @@ class MiniTask:
     def problems(
         self, split: str, n: int, seed: str = "", level: int | None = None, lang: str | None = None
     ) -> list[Problem]:
-        """`n` distinct problems of one split. Raises PonderError for an unknown split, or one with fewer than `n`."""
+        """`n` distinct problems of one split.
+
+        Raises PonderError for an unknown split, level or language, or where fewer than `n` were found in 400 n draws.
+        """
         if split not in SPLITS:
             raise PonderError(f"unknown split {split!r}: one of {', '.join(SPLITS)}")
         if level is not None and level not in LEVELS:
             raise PonderError(f"unknown level {level!r}: one of {', '.join(map(str, LEVELS))}")
+        if lang is not None and lang not in LANGUAGES:
+            raise PonderError(f"unknown language {lang!r}: one of {', '.join(LANGUAGES)}")
         rng = random_of("problems", self.name, split, seed)
         found: dict[str, Problem] = {}
         for _ in range(_TRIES_PER_PROBLEM * n):
@@ -67,7 +72,9 @@ class MiniTask:
             if split_of(self.name, problem.data["key"]) == split:
                 found.setdefault(problem.id, problem)
         if len(found) < n:
-            raise PonderError(f"task {self.name} has only {len(found)} problems in split {split!r}: ask for fewer than {n}")
+            raise PonderError(
+                f"task {self.name} has only {len(found)} problems in split {split!r}: ask for no more than that"
+            )
         return list(found.values())
 
     def grade(self, problem: Problem, answer: str) -> Score:

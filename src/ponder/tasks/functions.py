@@ -27,7 +27,11 @@ def make(rng: random.Random, level: int, lang: str) -> Problem:
         value = {"+": lambda x: x + a, "-": lambda x: x - a, "*": lambda x: x * a}[operator]
     elif level == 2:
         expression, value = rng.choice(
-            ((f"{a}*x+{b}", lambda x: a * x + b), (f"{a}*x-{b}", lambda x: a * x - b), (f"x*x+{b}", lambda x: x * x + b))
+            (
+                (f"{a}*x+{b}", lambda x: a * x + b),
+                (f"{a}*x-{b}", lambda x: a * x - b),
+                (f"x*x+{b}", lambda x: x * x + b),
+            )
         )
     else:
         expression, value = rng.choice(((f"max(x,{a})", lambda x: max(x, a)), (f"min(x,{a})", lambda x: min(x, a))))

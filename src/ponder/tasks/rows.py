@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def read_rows(path: str | Path) -> list[Problem]:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # Windows editors write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise PonderError(f"{file} cannot be read: {error}") from error
     rows = _json_rows(file, text) if file.suffix == ".json" else _jsonl_rows(file, text)
@@ -39,16 +39,18 @@ def _jsonl_rows(file: Path, text: str) -> list[tuple[int, Any]]:
         if line.strip():
             try:
                 rows.append((number, json.loads(line)))
-            except json.JSONDecodeError as error:
-                raise PonderError(f"{file}, line {number}: not JSON ({error.msg}); mend or remove the line") from error
+            except (ValueError, RecursionError) as error:  # also for 5,000 digits or brackets
+                why = getattr(error, "msg", error)
+                raise PonderError(f"{file}, line {number}: not JSON ({why}); mend or remove the line") from error
     return rows
 
 
 def _json_rows(file: Path, text: str) -> list[tuple[int, Any]]:
     try:
         rows = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise PonderError(f"{file}, line {error.lineno}: not JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:
+        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise PonderError(f"{file}{line}: not JSON ({getattr(error, 'msg', error)})") from error
     if not isinstance(rows, list):
         raise PonderError(f"{file}: expected a list of rows, found {type(rows).__name__}")
     return list(enumerate(rows, 1))
@@ -57,14 +59,22 @@ def _json_rows(file: Path, text: str) -> list[tuple[int, Any]]:
 def _problem(file: Path, number: int, row: Any) -> Problem:
     if not isinstance(row, Mapping):
         raise PonderError(f"{file}, row {number}: expected a JSON object, found {type(row).__name__}")
-    question = next((row[name] for name in QUESTION_FIELDS if row.get(name)), None)
-    answer = next((row[name] for name in ANSWER_FIELDS if row.get(name) not in (None, "")), None)
-    if question is None:
-        raise PonderError(f"{file}, row {number}: no question; give one of {', '.join(QUESTION_FIELDS)}")
-    if answer is None:
-        raise PonderError(f"{file}, row {number}: no answer; give one of {', '.join(ANSWER_FIELDS)}")
-    gold = str(answer).rpartition("####")[2].strip()  # GSM8K's solutions end with `#### answer`
-    return Problem(ROWS.name, str(question), gold, {"row": number})
+    question = _text(f"{file}, row {number}", row, "question", QUESTION_FIELDS)
+    answer = _text(f"{file}, row {number}", row, "answer", ANSWER_FIELDS)
+    gold = answer.rpartition("####")[2].strip()  # GSM8K's solutions end with `#### answer`
+    if not gold:
+        raise PonderError(f"{file}, row {number}: no answer after ####")
+    return Problem(ROWS.name, question, gold, {"row": number})
+
+
+def _text(where: str, row: Mapping[str, Any], what: str, names: Sequence[str]) -> str:
+    for name in names:
+        value = row.get(name)
+        if isinstance(value, Mapping | list):
+            raise PonderError(f"{where}: {name} holds a {type(value).__name__}; give text or a number")
+        if value is not None and str(value).strip():
+            return str(value)
+    raise PonderError(f"{where}: no {what}; give one of {', '.join(names)}")
 
 
 class _Rows:
