@@ -27,7 +27,7 @@ class Problem:
     task: str
     prompt: str
     answer: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @cached_property
     def id(self) -> str:
@@ -68,7 +68,7 @@ class Score:
 
     value: float | None
     correct: bool | None
-    parts: Mapping[str, float | None] = field(default_factory=dict)
+    parts: Mapping[str, float | None] = field(default_factory=dict, hash=False)
     note: str = ""
 
 
@@ -138,7 +138,10 @@ class Sampler(Protocol):
 class Task(Protocol):
     """A kind of verifiable problem: its generator and its grader."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The key in `ponder.tasks.TASKS`, and the `task` of every problem."""
+        ...
 
     def problems(self, split: str, n: int, seed: str = "") -> list[Problem]:
         """`n` distinct problems of `train`, `validation` or `test`; the splits can never overlap."""
