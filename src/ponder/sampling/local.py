@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from ponder.sampling.stopping import StopText, decode, token_flags
 
 OnFinish = Callable[[int, Completion], None]
 _MEMORY_SHARE = 0.4  # of the memory that is free when a call begins, for keys and values
+_AGREES: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
+"""Whether a model's decode loop was found to agree with its forward; samplers are made often, models are not."""
 
 
 class LocalSampler:
@@ -57,12 +60,13 @@ class LocalSampler:
         self.context_length = _context_length(model, context_length)
         self.eos_ids = _eos_ids(model, tokenizer) if eos_ids is None else tuple(eos_ids)
         self._bos_id = _bos_id(tokenizer)
-        self._trusted = not weights.why_not(model) and _agrees(model)
+        if not weights.why_not(model) and model not in _AGREES:
+            _AGREES[model] = _agrees(model)
 
     @property
     def fused(self) -> bool:
         """Whether the model runs through the decode loop; else through its own forward."""
-        return self._trusted and not weights.why_not(self.model)
+        return _AGREES.get(self.model, False) and not weights.why_not(self.model)
 
     def sample(
         self, prompts: Sequence[str], params: SamplingParams, seed: int, on_finish: OnFinish | None = None
