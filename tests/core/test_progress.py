@@ -13,7 +13,8 @@ from ponder.core.progress import Progress, show_field, show_number, show_time
     "value, text",
     [
         (0.4321, "0.43"), (61, "61"), (61.37, "61.4"), (4100, "4.1k"), (2.5e6, "2.5M"), (1.23e-5, "1.2e-05"),
-        (0.0, "0.00"), (-0.4, "-0.40"), (999.6, "1000"), ("word", "word"), (None, "-"), (float("nan"), "nan"), (True, "True"),
+        (0.0, "0.00"), (-0.4, "-0.40"), (999.6, "1000"), ("word", "word"), (None, "-"), (float("nan"), "nan"),
+        (True, "True"),
     ],
 )  # fmt: skip
 def test_numbers_are_short(value, text):

@@ -107,9 +107,10 @@ def find_recipe(name_or_path: str | Path) -> Path:
 def recipe_names() -> dict[str, Path]:
     """Every recipe that comes with Ponder: `folder/name` to its file."""
     packaged = Path(str(resources.files("ponder"))) / "recipes"
-    checkout = Path(__file__).resolve().parents[3] / "recipes"
+    source = Path(__file__).resolve().parents[2]
+    checkout = [source.parent / "recipes"] if source.name == "src" else []  # an editable install reads the repository's
     found: dict[str, Path] = {}
-    for folder in (checkout, packaged):
+    for folder in (*checkout, packaged):
         for path in sorted(folder.glob("**/*.yaml")):
             found[path.relative_to(folder).with_suffix("").as_posix()] = path
     return found
