@@ -16,6 +16,7 @@ from ponder.core.errors import PonderError
 from ponder.core.types import Completion, Problem, SamplingParams, Score
 from ponder.evals import evaluate, spec_of, write_result
 from ponder.report import build_report
+from ponder.tasks import TASKS
 
 HOSTILE = (
     """</pre></script><script>alert(1)</script><img src=x onerror="alert(2)">"'><a href="http://evil/">&amp; wait"""
@@ -199,11 +200,52 @@ def test_hostile_text_stays_text(run: Path) -> None:
 def test_the_figures_are_those_of_the_records(run: Path) -> None:
     text = (run / "report.html").read_text()
     summary = json.loads((run / "evaluation" / "trained-sampled.json").read_text())["summary"]["overall"]["accuracy"]
-    assert f"{100 * summary['value']:.1f}%" in text and f"{100 * summary['low']:.1f}%" in text
+    assert f"{100 * summary['value']:.1f}%" in text and f"{100 * summary['low']:.1f} – " in text
     assert "better" in text and "points" in text
     words = " ".join(Page(text).words)
     for expected in ("Base with CoT prompt, sampled", "grpo.seed", "a processor", "abc123", "wrong → right", "wait"):
         assert expected in words, expected
+
+
+def test_what_pays_is_shown_for_the_miniature_world(tmp_path: Path) -> None:
+    folder = tmp_path / "evaluation-base"
+    problems = TASKS["countdown"].problems("test", 12)
+
+    class Searcher:
+        def sample(self, prompts: Sequence[str], params: SamplingParams, seed: int) -> list[Completion]:
+            searched = "2+3=5 no\n"
+            return [
+                Completion(
+                    (1,),
+                    (1, 2, 3),
+                    (),
+                    f"<think>\n{searched * (i % 3 == 0)}1+1=2\n</think><answer>{gold}</answer>",
+                    "stop",
+                )
+                for i, gold in enumerate(problem.answer if at % 2 else "7" for at, problem in enumerate(problems))
+            ]
+
+    rows = evaluate(Searcher(), problems, lambda p: p.prompt, SamplingParams(), 0)
+    write_result(folder, "base-sampled", spec_of(problems, SamplingParams(), "chat", 0), rows)
+    assert "What pays" not in build_report(tmp_path).read_text()
+    (folder / "styles.json").write_text("{}")
+    text = build_report(tmp_path).read_text()
+    assert '<section id="ways">' in text and 'href="#ways"' in text
+    words = Page(text).words
+    assert words[words.index("countdown", words.index("Ratio")) :][:5] == ["countdown", "50%", "of 8", "50%", "of 4"]
+
+
+def test_settings_of_a_stopped_stage_come_from_its_beginning(tmp_path: Path) -> None:
+    write_stage(tmp_path / "r1-zero.partial", steps=5, finished=False)
+    (tmp_path / "r1-zero.partial" / "config.json").unlink()
+    (tmp_path / "r1-zero.partial" / "begun.json").write_text(json.dumps({"settings": {"grpo": {"max_steps": 77}}}))
+    assert "stopped at step 5 of 77" in build_report(tmp_path).read_text()
+
+
+def test_what_was_set_aside_is_not_shown(tmp_path: Path) -> None:
+    write_stage(tmp_path / "r1-zero")
+    write_stage(tmp_path / "r1-zero.partial.old", steps=3, finished=False)
+    assert "stopped" not in build_report(tmp_path).read_text()
 
 
 def test_behaviours_are_marked(run: Path) -> None:

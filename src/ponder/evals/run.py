@@ -16,7 +16,7 @@ from typing import Any
 
 import ponder
 from ponder.core.errors import PonderError
-from ponder.core.records import read_jsonl, write_atomic, write_json_atomic
+from ponder.core.records import explained, read_jsonl, write_atomic, write_json_atomic
 from ponder.core.thinking import THINK_OPEN, parse
 from ponder.core.types import Completion, Problem, Sampler, SamplingParams, Task
 from ponder.evals.behaviours import measure
@@ -165,6 +165,8 @@ def spec_of(problems: Sequence[Problem], params: SamplingParams, prompt_style: s
 def write_result(folder: Path, name: str, spec: Mapping[str, Any], rows: Sequence[Row], **more: Any) -> Path:
     """Write `NAME.jsonl` (the rows) and `NAME.json` (name, specification, summary), each in one step; returns the
     latter."""
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_atomic(folder / f"{name}.jsonl", lines)
     path = folder / f"{name}.json"

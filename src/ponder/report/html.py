@@ -58,8 +58,9 @@ def key(kind: str, text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], whole: int | None = None) -> str:
-    """A table of cells that are finished HTML (`<td>…</td>`, or inner HTML); `whole`: the row drawn as the sum."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
+    """A table of cells that are finished HTML (`<td>…</td>`, or what goes into one); `whole`: the row drawn as the
+    sum."""
+    top = "".join(cell if cell.startswith("<th") else f"<th>{cell}</th>" for cell in head)
     body = ""
     for at, row in enumerate(rows):
         cells = "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in row)
@@ -124,7 +125,8 @@ def estimate(value: Mapping[str, Any] | None, percent: bool = True, strong: bool
         return NONE
     interval = ""
     if value.get("low") is not None and value.get("high") is not None:
-        interval = f'<span class="ci">{number(value["low"], percent)} – {number(value["high"], percent)}</span>'
+        low = number(value["low"], percent).removesuffix("%")
+        interval = f'<span class="ci">{low} – {number(value["high"], percent)}</span>'
     kind = ' class="strong"' if strong else ""
     return f"<td{kind}>{number(value['value'], percent)}{interval}</td>"
 

@@ -13,6 +13,7 @@ from ponder.report.records import Records, read_run
 from ponder.report.reward import behaviour_changes, reward_report
 from ponder.report.samples import write_sample_pages
 from ponder.report.settings import settings
+from ponder.report.ways import ways
 
 
 def build_report(run_dir: Path) -> Path:
@@ -28,12 +29,15 @@ def build_report(run_dir: Path) -> Path:
         for stage in records.stages
     }
     changes = behaviour_changes(records)
-    body = headline(records) + curves(records) + changes + examples(records) + _samples(records, pages)
+    paying = ways(records)
+    body = headline(records) + paying + curves(records) + changes + examples(records) + _samples(records, pages)
     body += reward_report(records) + settings(records)
     links = [("#result", "Result"), ("#curves", "Curves"), ("#examples", "Before and after"), ("#samples", "Samples")]
     links += [("#reward", "Reward report"), ("#settings", "Settings")]
     if changes:
         links.insert(2, ("#changes", "Behaviours"))
+    if paying:
+        links.insert(1, ("#ways", "What pays"))
     path = run_dir / "report.html"
     write_atomic(path, page(_title(records), _lead(records), body, links))
     return path

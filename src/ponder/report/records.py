@@ -96,6 +96,8 @@ class Records:
     results: tuple[Result, ...]
     manifests: Mapping[str, Row]
     unread: tuple[str, ...]
+    styles: bool = False
+    """Whether the base's styles were measured (`styles.json`), as they are in the miniature world."""
 
     @property
     def stage(self) -> Stage | None:
@@ -126,7 +128,7 @@ def read_run(folder: Path) -> Records:
         found
         for place in folders
         for file in sorted(place.glob("*.json"))
-        if file.name not in ("manifest.json", "begun.json", "config.json", "environment.json")
+        if file.name not in ("manifest.json", "begun.json", "config.json", "environment.json", "styles.json")
         and (found := _result(file, unread))
     ]
     if not stages and not results:
@@ -135,12 +137,13 @@ def read_run(folder: Path) -> Records:
         place.name: manifest for place in folders if (manifest := _json(place / "manifest.json", unread, missing=True))
     }
     stages.sort(key=lambda stage: str(stage.manifest.get("started", "~")))
-    return Records(folder, tuple(stages), tuple(_ordered(results)), manifests, tuple(unread))
+    styles = any((place / "styles.json").exists() for place in folders)
+    return Records(folder, tuple(stages), tuple(_ordered(results)), manifests, tuple(unread), styles)
 
 
 def _stage_folders(folder: Path) -> list[Path]:
-    """The folders of stages; an unfinished `NAME.partial` counts unless `NAME` stands beside it."""
-    places = sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+    """The folders of stages; an unfinished `NAME.partial` counts unless `NAME` is there; one set aside never."""
+    places = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and p.suffix != ".old")
     names = {place.name for place in places}
     return [p for p in places if not (p.name.endswith(".partial") and p.name.removesuffix(".partial") in names)]
 
@@ -158,7 +161,8 @@ def _stage(folder: Path, unread: list[str]) -> Stage:
     }
     manifest = _json(folder / "manifest.json", unread, missing=True)
     environment = _json(folder / "environment.json", unread, missing=True) or manifest.get("environment", {})
-    config = _json(folder / "config.json", unread, missing=True) or manifest.get("settings") or {}
+    begun = manifest or _json(folder / "begun.json", unread, missing=True)
+    config = _json(folder / "config.json", unread, missing=True) or begun.get("settings") or {}
     name = folder.name.removesuffix(".partial")
     return Stage(name, folder, config, environment, tuple(rows), samples, manifest, bool(manifest))
 
