@@ -6,7 +6,6 @@ The names here are importable by the processes that `launch` spawns.
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -123,13 +122,3 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 def same_bits(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     """Whether two sets of weights are equal, bit for bit."""
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
-
-
-if __name__ == "__main__":  # a run of its own, to be killed: tiny_world.py OUT PROCESSES STEPS
-    import sys
-
-    from ponder.training.distributed import launch
-
-    torch.set_num_threads(1)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    launch(run, int(sys.argv[2]), (Path(sys.argv[1]), {"max_steps": int(sys.argv[3])}))
