@@ -65,6 +65,9 @@ def save_checkpoint(
         for file in written:
             fsync_path(file)
         files = {str(file.relative_to(partial)): _print_of(file) for file in written}
+        for inner in partial.iterdir():
+            if inner.is_dir():
+                fsync_path(inner)
         write_json_atomic(partial / "state.json", {"step": step, "state": dict(state), "files": files})
         if path.exists():  # damaged, or it would have been resumed from
             shutil.rmtree(path)

@@ -354,7 +354,12 @@ def _prepare(model: Any, settings: GRPOSettings) -> None:
     model.float()
     model.eval()
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # The name is another from transformers 5.23 on.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        try:
+            enable({"use_reentrant": False})
+        except ValueError as error:
+            raise PonderError(f"gradient_checkpointing is on, but {error}; set gradient_checkpointing=false") from error
         for module in model.modules():
             if getattr(module, "gradient_checkpointing", False):
                 module.training = True  # this module alone, not its children: they would switch their dropout on

@@ -106,9 +106,7 @@ def draw(
     """
     seen = set(taken)
     drawn: list[Problem] = []
-    for _ in range(2 * len(problems)):
-        if len(drawn) == count:
-            break
+    while len(drawn) < count and len(seen) < len(problems):
         epoch, place = divmod(cursor, len(problems))
         problem = problems[_order(len(problems), seed, epoch)[place]]
         cursor += 1
