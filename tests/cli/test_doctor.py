@@ -7,7 +7,7 @@ import pytest
 
 from ponder.cli import doctor
 from ponder.cli.app import run_app
-from ponder.models import load
+from ponder.models import files
 
 
 def test_the_table_says_what_is_there(capsys, monkeypatch, tmp_path):
@@ -39,10 +39,10 @@ def test_what_is_missing_has_its_remedy(monkeypatch):
 
 
 def test_the_embedded_model_and_the_folder(monkeypatch, tmp_path):
-    monkeypatch.setattr(load, "mini_weights", lambda: None)
+    monkeypatch.setattr(files, "mini_weights", lambda: None)
     assert doctor._mini() == ("model mini", "absent", "ponder run mini-base")
     (tmp_path / "model.safetensors").write_bytes(b"x" * 1_500_000)
-    monkeypatch.setattr(load, "mini_weights", lambda: tmp_path)
+    monkeypatch.setattr(files, "mini_weights", lambda: tmp_path)
     assert doctor._mini() == ("model mini", "present, 1.5 MB", "")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(doctor.os, "access", lambda place, how: Path(place) != tmp_path)

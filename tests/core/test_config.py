@@ -93,6 +93,12 @@ def test_a_validator_of_the_whole_speaks_in_one_line():
     with pytest.raises(PonderError, match=r"^pair: low is above high$"):
         parse_settings(Pair, {"low": 1}, where="pair")
 
+    class Outer(Settings):
+        pair: Pair = Pair()
+
+    with pytest.raises(PonderError, match=r"^outer.pair: low is above high$"):
+        parse_settings(Outer, {"pair": {"low": 1}}, where="outer")
+
 
 def test_overrides_are_yaml_and_do_not_touch_the_original():
     base = {"model": "mini", "grpo": {"learning_rate": 1.0}}

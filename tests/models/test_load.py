@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from ponder.core.errors import PonderError
-from ponder.models import load
+from ponder.models import files
 from ponder.models.load import load_model, parameter_count, pick_device, pick_dtype, resolve_model
 
 SHAPE = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1)
@@ -191,19 +191,21 @@ def test_a_vocabulary_that_does_not_match(tmp_path):
 
 def test_names(tmp_path, monkeypatch):
     assert resolve_model("Qwen/Qwen3-0.6B") == "Qwen/Qwen3-0.6B"
-    line = fault("nobody/nothing")
-    assert "nobody/nothing could not be loaded: give a directory, a hub id, or 'mini'" in line
+    line = "could not be loaded: give a directory, a hub id, or 'mini' (no network here, and it is not in the cache)"
+    assert fault("nobody/nothing") == f"nobody/nothing {line}"
+    with pytest.raises(PonderError, match="nobody/nothing could not be loaded"):
+        parameter_count("nobody/nothing")
     assert "no such directory" in fault(tmp_path / "none")
     assert "no such directory" in fault("./none")
     assert "no model is named; give a directory" in fault("")
     (tmp_path / "file").write_text("")
     assert "is a file; give the model's directory" in fault(tmp_path / "file")
-    monkeypatch.setattr(load, "mini_weights", lambda: None)
+    monkeypatch.setattr(files, "mini_weights", lambda: None)
     assert "make them with `ponder run mini-base`" in fault("mini")
 
 
 def test_the_embedded_model_is_a_directory_like_any_other(saved, monkeypatch):
-    monkeypatch.setattr(load, "mini_weights", lambda: saved / "whole")
+    monkeypatch.setattr(files, "mini_weights", lambda: saved / "whole")
     loaded = load_model("mini", device="cpu")
     assert loaded.source == "mini" and loaded.eos_ids == (END,)
 
@@ -227,3 +229,47 @@ def test_parameters_are_counted_without_loading(saved, tmp_path, how):
     if how == "bin":  # a file of another format is not read: the configuration says it
         (path / "model.safetensors").rename(path / "pytorch_model.bin")
     assert parameter_count(path) == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_a_hub_model_is_fetched_and_then_checked_like_a_directory(saved, monkeypatch):
+    import huggingface_hub
+
+    asked: list[dict] = []
+
+    def download(name: str, **how) -> str:
+        asked.append({"name": name, **how})
+        return str(saved / "whole")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(files, "_offline", lambda endpoint: False)
+    loaded = load_model("someone/something", device="cpu")
+    assert loaded.source == "someone/something" and loaded.eos_ids == (END,)
+    assert asked[0]["name"] == "someone/something" and not asked[0]["local_files_only"] and len(asked) == 1
+    assert parameter_count("someone/something") == loaded.model.num_parameters()
+    assert asked[1]["allow_patterns"] == ["config.json"], "a plan downloads no weights"
+
+
+def test_offline_is_noticed_by_name_only(monkeypatch):
+    import huggingface_hub
+
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert files._offline("https://localhost:1"), "HF_HUB_OFFLINE is obeyed"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    assert not files._offline("https://127.0.0.1:1")
+
+    def unknown(*_: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(files.socket, "getaddrinfo", unknown)
+    assert files._offline("https://hub.invalid")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    assert not files._offline("https://hub.invalid")
+
+
+def test_a_gpu_that_is_too_small(saved, monkeypatch):
+    def full(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    assert "does not fit into the GPU's memory; choose dtype=bfloat16 or device=cpu" in fault(saved / "whole")

@@ -89,7 +89,7 @@ def _extras() -> Iterator[Row]:
 
 
 def _mini() -> Row:
-    from ponder.models.load import mini_weights
+    from ponder.models.files import mini_weights
 
     weights = mini_weights()
     if weights is None:

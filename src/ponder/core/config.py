@@ -225,6 +225,8 @@ def _explain(cls: type[Settings], values: Mapping[str, Any], fault: Any, where: 
     if kind == "literal_error":
         expected = fault["ctx"]["expected"]
         message = f"should be one of {expected}" + _nearest(str(inner), _literals(expected))
+    if isinstance(inner, Mapping) and kind == "value_error":  # a rule over a group's keys: its message names them
+        return f"{key}: {message}"
     return f"{key} is {inner!r}: {message}"
 
 

@@ -7,22 +7,19 @@ tokenizer made up from nothing, no token that ends an answer), is an error of on
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ponder.core.errors import PonderError
+from ponder.models.files import check_directory, check_safetensors, fetch, mini_weights, one_line, resolve_model
 
-MINI = "mini"
+__all__ = ["LoadedModel", "load_model", "mini_weights", "parameter_count", "pick_device", "pick_dtype", "resolve_model"]
 
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json", "*.model", "*.tiktoken")
 _NOT_CAUSAL = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForMultipleChoice", "ForPreTraining")
 
 
@@ -55,12 +52,12 @@ def load_model(
     place = pick_device(device)
     number = pick_dtype(dtype, place)
     source = resolve_model(name_or_dir)
-    if isinstance(source, Path):
-        _check_directory(source)
+    path = source if isinstance(source, Path) else fetch(source)
+    check_directory(path)
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    name = str(source)
-    with _quiet(), _one_line(name):
+    name = str(path)
+    with _quiet(), one_line(name):
         raw = _raw_config(name)
         config = AutoConfig.from_pretrained(name)
         _check_causal(config, raw, name)
@@ -84,7 +81,10 @@ def load_model(
         raise PonderError(
             f"{name}: the end token {max(eos_ids)} is not among the model's {rows} tokens; mend eos_token_id"
         )
-    model = model.to(place).eval()
+    try:
+        model = model.to(place).eval()
+    except torch.cuda.OutOfMemoryError as error:
+        raise PonderError(f"{name} does not fit into the GPU's memory; choose dtype=bfloat16 or device=cpu") from error
     return LoadedModel(model, tokenizer, str(name_or_dir), _context_length(config, tokenizer), eos_ids)
 
 
@@ -116,116 +116,21 @@ def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return names[dtype]
 
 
-def resolve_model(name_or_dir: str | Path) -> Path | str:
-    """The directory that holds the model, or the hub id as it is; no network."""
-    name = str(name_or_dir)
-    if name == MINI:
-        weights = mini_weights()
-        if weights is None:
-            raise PonderError("the embedded model has no weights here; make them with `ponder run mini-base`")
-        return weights
-    if not name.strip():
-        raise PonderError("no model is named; give a directory, a hub id, or 'mini'")
-    path = Path(name).expanduser()
-    if path.is_dir():
-        inner = path / "model"
-        return inner if (inner / "config.json").is_file() and not _is_model_config(path / "config.json") else path
-    if path.exists():
-        raise PonderError(f"{name} is a file; give the model's directory, a hub id, or 'mini'")
-    if isinstance(name_or_dir, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise PonderError(f"{name}: no such directory; give a model's directory, a hub id, or 'mini'")
-    return name
-
-
-def mini_weights() -> Path | None:
-    """The directory of the embedded model's weights, or None where they have not been made."""
-    path = Path(str(resources.files("ponder"))) / "mini" / "weights"
-    return path if (path / "config.json").is_file() else None
-
-
 def parameter_count(name_or_dir: str | Path) -> int:
     """How many parameters a model has, tied ones once; reads headers or the configuration, never the weights."""
     source = resolve_model(name_or_dir)
     if isinstance(source, Path):
-        shards = _check_directory(source)
+        shards = check_directory(source)
         if shards:
             return sum(math.prod(shape) for shard in shards for shape in check_safetensors(shard).values())
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    with _quiet(), _one_line(str(source)):
-        config = AutoConfig.from_pretrained(str(source))
-        _check_causal(config, _raw_config(str(source)), str(source))
+    with _quiet(), one_line(str(source)):
+        path = source if isinstance(source, Path) else fetch(source, ("config.json",))
+        config = AutoConfig.from_pretrained(path)
+        _check_causal(config, _raw_config(str(path)), str(source))
         with torch.device("meta"):
             return int(AutoModelForCausalLM.from_config(config).num_parameters())
-
-
-# Checks before loading ----------------------------------------------------------------------------------------
-
-
-def _is_model_config(file: Path) -> bool:
-    with contextlib.suppress(OSError, ValueError):
-        return "model_type" in json.loads(file.read_bytes())
-    return False
-
-
-def _check_directory(path: Path) -> list[Path]:
-    """Raise PonderError for what is missing or damaged; returns the safetensors files (none: the weights are .bin)."""
-    if not (path / "config.json").is_file():
-        if (path / "adapter_config.json").is_file():
-            raise PonderError(f"{path} holds a LoRA adapter, not a model; merge it into its base model first")
-        raise PonderError(f"{path} has no config.json: not a model in Hugging Face layout")
-    _read_json(path / "config.json")
-    if not any(file for name in _TOKENIZER_FILES for file in path.glob(name)):
-        raise PonderError(f"{path} has no tokenizer; copy tokenizer.json and tokenizer_config.json there")
-    index = path / "model.safetensors.index.json"
-    shards: list[Path]
-    if index.is_file():
-        names = sorted(set(_read_json(index).get("weight_map", {}).values()))
-        missing = [name for name in names if not (path / name).is_file()]
-        if missing or not names:
-            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            what = f"{missing[0]} is missing{more}" if names else f"{index.name} names no files"
-            raise PonderError(f"{path}: {what}; copy the weights there again")
-        shards = [path / name for name in names]
-    else:
-        shards = [file for file in [path / "model.safetensors"] if file.is_file()]
-        if not shards and not any(path.glob("pytorch_model*.bin*")):
-            raise PonderError(f"{path} has no weights: neither model.safetensors nor an index of its parts")
-    for shard in shards:
-        check_safetensors(shard)
-    return shards
-
-
-def check_safetensors(file: Path) -> dict[str, list[int]]:
-    """The shape of each tensor, from the header; PonderError where the file is cut short or the header is damaged.
-
-    The format: 8 bytes of header length (little-endian), a JSON header with each tensor's byte range, the bytes.
-    """
-    size = file.stat().st_size
-    with open(file, "rb") as stream:
-        start = stream.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        header = stream.read(length) if 8 + length <= size else b""
-    try:
-        tensors = json.loads(header)
-        tensors.pop("__metadata__", None)
-        end = max(entry["data_offsets"][1] for entry in tensors.values())
-        shapes = {name: list(entry["shape"]) for name, entry in tensors.items()}
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise PonderError(f"{file} is damaged or not a safetensors file; copy it there again") from error
-    if size != 8 + length + end:
-        raise PonderError(f"{file} is cut short: {size} bytes of {8 + length + end}; copy it there again")
-    return shapes
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise PonderError(f"{file} is damaged: {error}") from error
-    if not isinstance(value, dict):
-        raise PonderError(f"{file} is damaged: not a JSON object")
-    return value
 
 
 # Checks while and after loading ---------------------------------------------------------------------------------
@@ -300,17 +205,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def _one_line(name: str) -> Iterator[None]:
-    try:
-        yield
-    except PonderError:
-        raise
-    except torch.cuda.OutOfMemoryError as error:
-        raise PonderError(f"{name} does not fit into the GPU's memory; choose dtype=bfloat16 or device=cpu") from error
-    except Exception as error:  # transformers, tokenizers, safetensors and the hub each raise their own kinds
-        reason = " ".join(str(error).split("\n")[0].split())[:160]
-        remedy = "" if Path(name).is_dir() else ": give a directory, a hub id, or 'mini'"
-        raise PonderError(f"{name} could not be loaded{remedy} ({type(error).__name__}: {reason})") from error
