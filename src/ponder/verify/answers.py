@@ -54,11 +54,11 @@ def _after_cue(text: str) -> str | None:
     start, cue = max((low.rfind(cue), cue) for cue in CUES)
     if start < 0:
         return None
-    rest = text[start + len(cue) :].lstrip(": *\t\n")  # `The answer is: 5`, `**Answer:** 5`
+    rest = text[start + len(cue) :].lstrip(": *\t\r\n")  # `The answer is: 5`, `**Answer:** 5`
     line = rest.split("\n", 1)[0]
     for tag in TAGS:
         line = line.split(tag, 1)[0]
-    return line.strip().rstrip(".* ") or None
+    return line.strip().rstrip(".* ").strip() or None
 
 
 def _last_number(text: str) -> str | None:
@@ -70,4 +70,4 @@ def _last_number(text: str) -> str | None:
 
 def _last_line(text: str) -> str | None:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else None
+    return (lines[-1].rstrip(".").strip() or None) if lines else None
