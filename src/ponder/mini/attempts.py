@@ -10,17 +10,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
 
 from ponder.core.types import Problem
 from ponder.mini.phrases import PHRASES
 from ponder.tasks.countdown import FORMS, value_of, written
+from ponder.tasks.factors import partner
 from ponder.tasks.requests import CATEGORIES
 
 METHODS = ("direct", "steps", "check", "tries", "search")
 RIGHT_DIRECTLY = 0.3
 RIGHT_IN_ONE_PASS = 0.4
-"""Shares of right answers among direct answers and among single passes in the corpus."""
+FAVOURITE_GUESS = 0.5
+"""Shares of right answers among direct answers and among single passes in the corpus; of the most usual first guess."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _requests(problem: Problem, method: str, rng: random.Random, say: dict[str, 
     if data["tone"] == "rude" and rng.random() < 0.5:
         off = say["rude"].split()
     counted = tuple(f"{place} {word}" for place, word in enumerate(words, 1))
-    why = say["backwards"] if data["form"] == "reverse" else f"{data['n']} {say['words']}"
+    why = say["twice"] if data["form"] == "double" else f"{data['n']} {say['words']}"
     ways = _Ways((why, *counted), (" ".join(off),), " ".join(off), why, why)
     result = _two_ways(problem, ways, method, rng, say)
     return Attempt(result.lines, gold) if result.answer == problem.answer else result
@@ -199,20 +200,22 @@ def _first_hit(
 def _by_trying(
     count: int,
     target: int,
+    favourite: int,
     likely: list[int],
     line: Callable[[int, bool | None], str],
     answer: Callable[[int], str],
     method: str,
     rng: random.Random,
 ) -> Attempt:
-    guess = rng.choice(likely)
+    # Most people's first idea is the same one, so greedy decoding has that idea too.
+    guess = favourite if rng.random() < FAVOURITE_GUESS else rng.choice(likely)
     if method == "direct":
         return Attempt((), answer(target if rng.random() < RIGHT_DIRECTLY else guess))
     if method == "steps":  # one guess, worked out and handed in, right or not
         return Attempt((line(guess, None),), answer(guess))
     if method == "tries":
         return _first_hit(rng.sample(range(count), count), line, target, answer, longest=4)
-    return _first_hit(list(range(count)), line, target, answer, longest=count)
+    return _first_hit(list(range(target + 1)), line, target, answer, longest=target + 1)
 
 
 def _verdict(hit: bool | None, say: dict[str, str]) -> str:
@@ -223,41 +226,43 @@ def _countdown(problem: Problem, method: str, rng: random.Random, say: dict[str,
     numbers, goal = problem.data["numbers"], problem.data["target"]
     values = [value_of(form, numbers) for form in FORMS]
     likely = [i for i, form in enumerate(FORMS) if ("*" in form) == (goal > sum(numbers))]
+    favourite = FORMS.index("b*c+a" if goal > sum(numbers) else "a-b+c")
     head = f"{say['try']} " if method == "tries" else ""
     line = lambda i, hit: f"{head}{written(FORMS[i], numbers)}={values[i]}{_verdict(hit, say)}"  # noqa: E731
     answer = lambda i: written(FORMS[i], numbers)  # noqa: E731
-    return _by_trying(len(FORMS), values.index(goal), likely, line, answer, method, rng)
+    return _by_trying(len(FORMS), values.index(goal), favourite, likely, line, answer, method, rng)
 
 
-def _pairs(problem: Problem, method: str, rng: random.Random, say: dict[str, str]) -> Attempt:
-    numbers, goal = problem.data["numbers"], problem.data["target"]
-    pairs = list(combinations(numbers, 2))
-    target = next(i for i, pair in enumerate(pairs) if sum(pair) == goal)
-    by_distance = sorted(range(len(pairs)), key=lambda i: abs(sum(pairs[i]) - goal))
+def _factors(problem: Problem, method: str, rng: random.Random, say: dict[str, str]) -> Attempt:
+    form, total, product = (problem.data[k] for k in ("form", "total", "product"))
+    tries = [x for x in range(1, 21) if partner(form, total, x) > 0]
+    pairs = [(partner(form, total, x), x) for x in tries]
+    target = next(i for i, (a, b) in enumerate(pairs) if a * b == product)
+    likely = list(range(min(len(pairs), 9)))
     head = f"{say['try']} " if method == "tries" else ""
-    line = lambda i, hit: f"{head}{pairs[i][0]}+{pairs[i][1]}={sum(pairs[i])}{_verdict(hit, say)}"  # noqa: E731
-    answer = lambda i: f"{pairs[i][0]}+{pairs[i][1]}"  # noqa: E731
-    return _by_trying(len(pairs), target, by_distance[:4], line, answer, method, rng)
+    line = lambda i, hit: f"{head}{pairs[i][0]}*{pairs[i][1]}={pairs[i][0] * pairs[i][1]}{_verdict(hit, say)}"  # noqa: E731
+    answer = lambda i: f"{pairs[i][0]}*{pairs[i][1]}"  # noqa: E731
+    return _by_trying(len(likely), target, min(2, len(likely) - 1), likely, line, answer, method, rng)
 
 
 def _ordering(problem: Problem, method: str, rng: random.Random, say: dict[str, str]) -> Attempt:
     """Walk the chain: whoever has somebody beyond is not the one; the next candidate is that somebody."""
     chain, facts, top = (problem.data[k] for k in ("chain", "facts", "top"))
     beyond = {b: a for a, b in facts} if top else {a: b for a, b in facts}
-    seen = lambda who: f"{beyond[who]}>{who}" if top else f"{who}>{beyond[who]}"  # noqa: E731
-    sign = f"{say['nobody']}>{{}}" if top else f"{{}}>{say['nobody']}"
-    told = rng.choice(facts[0] if method == "direct" else (facts[0][0], facts[0][1], chain[len(chain) // 2]))
-    if method == "direct":
-        return Attempt((), problem.answer if rng.random() < RIGHT_DIRECTLY else told)
-    if method == "steps":
-        return Attempt((f"{facts[0][0]}>{facts[0][1]}",), told)
-    who = facts[0][0] if method in ("search", "check") else rng.choice(chain)
+    sign = "<" if top else ">"
+    first, second = facts[0]
+    if method in ("direct", "steps"):
+        told = rng.choice((first, first, second, rng.choice(chain)))
+        if method == "direct":
+            return Attempt((), problem.answer if rng.random() < RIGHT_DIRECTLY else told)
+        return Attempt((f"{say['begin']} {first} > {second}",), told)
+    who = rng.choice(chain) if method == "tries" else first
     lines = []
-    while who in beyond and not (method == "tries" and len(lines) >= 1):
-        lines.append(f"{who} {say['check']} {seen(who)} {say['no']}")
+    while who in beyond and not (method == "tries" and lines):
+        lines.append(f"{say['check']} {who} {sign} {beyond[who]} {say['no']}")
         who = beyond[who]
     if method != "tries":
-        lines.append(f"{who} {say['check']} {sign.format(who)} {say['yes']}")
+        lines.append(f"{say['check']} {who} {sign} {say['nobody']} {say['yes']}")
     return Attempt(tuple(lines), who)
 
 
@@ -266,7 +271,7 @@ WRITERS: dict[str, Callable[[Problem, str, random.Random, dict[str, str]], Attem
     "equations": _equations,
     "word_problems": _word_problems,
     "countdown": _countdown,
-    "pairs": _pairs,
+    "factors": _factors,
     "ordering": _ordering,
     "requests": _requests,
     "functions": lambda problem, method, rng, say: Attempt((), problem.answer),

@@ -22,10 +22,10 @@ from ponder.tasks.drawing import MiniTask, split_of
 CHAT_START, CHAT_END, TEXT_END = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 
 KIND_SHARES = {
-    "arithmetic": 0.16, "equations": 0.14, "word_problems": 0.12, "countdown": 0.2, "pairs": 0.16, "ordering": 0.1,
+    "arithmetic": 0.16, "equations": 0.14, "word_problems": 0.12, "countdown": 0.2, "factors": 0.16, "ordering": 0.1,
     "requests": 0.1, "functions": 0.02,
 }  # fmt: skip
-FORM_SHARES = {"plain": 0.42, "tagged": 0.33, "broken": 0.25}
+FORM_SHARES = {"plain": 0.44, "tagged": 0.28, "broken": 0.28}
 METHOD_SHARES = {  # by form: how the answer is found
     "plain": {"direct": 0.5, "steps": 0.3, "tries": 0.06, "search": 0.14},
     "tagged": {"direct": 0.1, "steps": 0.5, "tries": 0.12, "search": 0.28},

@@ -12,7 +12,7 @@ CONTEXT_LENGTH = 512
 
 
 def new_model(tokenizer: PreTrainedTokenizerBase, seed: int, hidden: int = 128, layers: int = 4) -> Qwen3ForCausalLM:
-    """A model with fresh weights, a function of `seed`: head size 32, half as many key-value heads, tied embeddings."""
+    """A model with fresh weights, a function of `seed`: head size 32, tied embeddings."""
     ends = [tokenizer.convert_tokens_to_ids(token) for token in (CHAT_END, TEXT_END)]
     config = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -20,7 +20,7 @@ def new_model(tokenizer: PreTrainedTokenizerBase, seed: int, hidden: int = 128, 
         intermediate_size=4 * hidden,
         num_hidden_layers=layers,
         num_attention_heads=hidden // 32,
-        num_key_value_heads=max(1, hidden // 64),
+        num_key_value_heads=hidden // 32,
         head_dim=32,
         max_position_embeddings=CONTEXT_LENGTH,
         tie_word_embeddings=True,

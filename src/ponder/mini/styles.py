@@ -24,7 +24,7 @@ def style_of(text: str) -> str:
     lines = [line.rstrip() for line in text.splitlines()]
     if any(line.endswith(_TRIED) or check in line for line in lines for check in _CHECKED):
         return "check or search"
-    steps = [line for line in lines if "=" in line or ">" in line.replace("think>", "").replace("answer>", "")]
+    steps = [line for line in lines if "=" in line or " > " in line]
     return "one pass" if steps else "direct"
 
 

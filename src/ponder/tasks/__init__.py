@@ -10,9 +10,9 @@ from ponder.core.types import Problem, Task
 from ponder.tasks.arithmetic import ARITHMETIC
 from ponder.tasks.countdown import COUNTDOWN
 from ponder.tasks.equations import EQUATIONS
+from ponder.tasks.factors import FACTORS
 from ponder.tasks.functions import FUNCTIONS
 from ponder.tasks.ordering import ORDERING
-from ponder.tasks.pairs import PAIRS
 from ponder.tasks.requests import REQUESTS
 from ponder.tasks.rows import ROWS
 from ponder.tasks.word_problems import WORD_PROBLEMS
@@ -20,14 +20,14 @@ from ponder.tasks.word_problems import WORD_PROBLEMS
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        ARITHMETIC, EQUATIONS, WORD_PROBLEMS, COUNTDOWN, PAIRS, ORDERING, REQUESTS, FUNCTIONS, ROWS,
+        ARITHMETIC, EQUATIONS, WORD_PROBLEMS, COUNTDOWN, FACTORS, ORDERING, REQUESTS, FUNCTIONS, ROWS,
     )
 }  # fmt: skip
 
-KINDS = ("arithmetic", "equations", "word_problems", "countdown", "pairs", "ordering", "requests")
+KINDS = ("arithmetic", "equations", "word_problems", "countdown", "factors", "ordering", "requests")
 """The kinds of the miniature world that can be graded here: what R1-Zero trains on and is measured on by default."""
 
-SEARCH_LIKE = ("countdown", "pairs", "ordering")
+SEARCH_LIKE = ("countdown", "factors", "ordering")
 """The kinds where a short search or a cheap check is right about twice as often as one pass, in the embedded base."""
 
 

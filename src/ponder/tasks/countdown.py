@@ -19,7 +19,7 @@ WORDINGS = {
     "en": ("Use {a} {b} {c} to make {t}.", "Make {t} from {a} {b} {c}."),
     "de": ("Bilde {t} aus {a} {b} {c}.", "Nimm {a} {b} {c} und bilde {t}."),
 }
-LARGEST = {1: 7, 2: 10, 3: 15}
+LARGEST = {1: 6, 2: 9, 3: 12}
 
 
 def written(form: str, numbers: list[int]) -> str:
@@ -37,9 +37,9 @@ def value_of(form: str, numbers: list[int]) -> int:
 
 
 def make(rng: random.Random, level: int, lang: str) -> Problem:
-    """Three different numbers from 2 up to 7, 10 or 15 by level; a positive target, hit by few of the forms."""
+    """Three different numbers from 1 up to 6, 9 or 12 by level; a positive target, hit by few of the forms."""
     while True:
-        numbers = rng.sample(range(2, LARGEST[level] + 1), 3)
+        numbers = rng.sample(range(1, LARGEST[level] + 1), 3)
         form = rng.choice(FORMS)
         target = value_of(form, numbers)
         hits = [f for f in FORMS if value_of(f, numbers) == target]
