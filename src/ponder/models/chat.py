@@ -12,6 +12,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ponder.core.errors import PonderError
+from ponder.core.types import Problem
 
 COT = "Let's think step by step."
 """Zero-shot chain of thought (Kojima et al. 2022, arXiv 2205.11916)."""
@@ -33,8 +34,8 @@ STYLES: dict[str, str] = {
 }
 
 
-def renderer(tokenizer: PreTrainedTokenizerBase, style: str, **template_arguments: Any) -> Callable[[str], str]:
-    """A function from a question to the prompt's text in `style`.
+def renderer(tokenizer: PreTrainedTokenizerBase, style: str, **template_arguments: Any) -> Callable[[Problem | str], str]:
+    """A function from a problem, or a bare question, to the prompt's text in `style`.
 
     template_arguments: passed on to the chat template (`enable_thinking=False`, say).
     Raises PonderError for an unknown style, or a chat style where the tokenizer has no chat template.
@@ -43,18 +44,22 @@ def renderer(tokenizer: PreTrainedTokenizerBase, style: str, **template_argument
         raise PonderError(f"unknown prompt style {style!r}: one of {', '.join(STYLES)}")
     text = STYLES[style]
     if not style.startswith("chat"):
-        return lambda question: text.replace("{question}", question)
+        return lambda asked: text.replace("{question}", _question(asked))
     if not tokenizer.chat_template:
         plain = ", ".join(s for s in STYLES if not s.startswith("chat"))
         raise PonderError(f"the tokenizer has no chat template, so style {style!r} cannot be rendered: use one of {plain}")
 
-    def render(question: str) -> str:
-        message = {"role": "user", "content": text.replace("{question}", question)}
+    def render(asked: Problem | str) -> str:
+        message = {"role": "user", "content": text.replace("{question}", _question(asked))}
         return str(
             tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True, **template_arguments)
         )
 
     return render
+
+
+def _question(asked: Problem | str) -> str:
+    return asked if isinstance(asked, str) else asked.prompt
 
 
 def cot_style(style: str) -> str:

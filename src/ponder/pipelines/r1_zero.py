@@ -20,7 +20,7 @@ from ponder.core.records import environment, usable_cores, write_json_atomic
 from ponder.core.seeds import seed_of
 from ponder.core.store import Run
 from ponder.core.types import Problem, SamplingParams
-from ponder.evals import behaviour_metrics, evaluate, merge, shard, spec_of, write_result
+from ponder.evals import behaviour_metrics, evaluate, merge, shard, spec_of, validation_metrics, write_result
 from ponder.evals.behaviours import group_sums
 from ponder.mini.styles import pays, style_table
 from ponder.models.chat import STYLES, cot_style, renderer
@@ -210,7 +210,7 @@ def _measure(
 
 
 def _evaluate(
-    loaded: LoadedModel, problems: Sequence[Problem], render: Callable[[str], str], params: SamplingParams,
+    loaded: LoadedModel, problems: Sequence[Problem], render: Callable[[Problem], str], params: SamplingParams,
     seed: int, world: World, label: str,
 ) -> list[dict[str, Any]]:  # fmt: skip
     sampler = LocalSampler(
@@ -223,13 +223,7 @@ def _evaluate(
 
 
 def _headline(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    n = max(1, len(rows))
-    return {
-        "accuracy": sum(row["correct"] is True for row in rows) / n,
-        "accuracy_lenient": sum(row["correct_lenient"] is True for row in rows) / n,
-        "format": sum(row["well_formed"] for row in rows) / n,
-        "mean_length": sum(row["tokens"] for row in rows) / n,
-    }
+    return {name.removeprefix("validation/"): value for name, value in validation_metrics(rows).items()}
 
 
 def train(
@@ -243,8 +237,7 @@ def train(
 
     def validate(step: int) -> Mapping[str, Any]:
         rows = _evaluate(loaded, validation, render, params, seed_of("validation"), world, "")
-        figures = _headline(rows)
-        return {f"validation/{name}": value for name, value in figures.items()}
+        return validation_metrics(rows)
 
     if world.first:
         write_json_atomic(folder / "environment.json", {**environment(), "processes": world.size})
@@ -255,7 +248,7 @@ def train(
         training_problems(settings),
         reward_of(settings),
         folder,
-        lambda problem: render(problem.prompt),
+        render,
         world,
         evaluate=validate if settings.grpo.eval_steps else None,
         observe=Observer(group_sums, behaviour_metrics),

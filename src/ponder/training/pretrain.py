@@ -19,7 +19,14 @@ from ponder.core.config import Settings
 from ponder.core.progress import Progress
 from ponder.core.records import JsonlWriter
 from ponder.core.seeds import random_of
-from ponder.training.checkpoint import agree, load_optimizer, load_weights, newest_checkpoint, save_checkpoint, save_model
+from ponder.training.checkpoint import (
+    agree,
+    load_optimizer,
+    load_weights,
+    newest_checkpoint,
+    save_checkpoint,
+    save_model,
+)
 from ponder.training.distributed import World
 from ponder.training.step import Optimizer, Stats, learning_rate_at, update
 
