@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -172,3 +173,30 @@ def test_a_reader_who_has_enough_is_no_error():
         process.stdout.readline()
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
+
+
+def test_run_shows_the_results_of_its_finished_stages(capsys, tmp_path, monkeypatch):
+    def figures(value: float) -> dict[str, Any]:
+        one = {"value": value, "low": value / 2, "high": value * 2, "n": 9, "method": "wilson"}
+        nothing = {**one, "value": None, "low": None, "high": None}
+        names = ("accuracy", "accuracy_lenient", "format_rate", "truncation_rate")
+        return {**dict.fromkeys(names, one), "mean_length": nothing}
+
+    def measure(settings: Cfg, out: Path) -> Path:
+        for stage, name, value in (("before", "base", 0.1), ("after", "trained", 0.4), ("half.partial", "half", 0.3)):
+            (out / stage).mkdir(parents=True)
+            (out / stage / "settings.json").write_text("{}")
+            (out / stage / f"{name}.jsonl").write_text("")
+            overall = {"name": name, "summary": {"overall": figures(value)}}
+            (out / stage / f"{name}.json").write_text(json.dumps(overall))
+            if stage != "half.partial":
+                (out / stage / "manifest.json").write_text("{}")
+        return out / "report.html"
+
+    table = {"fake": Pipeline("fake", Cfg, measure, rows)}
+    monkeypatch.setattr(ponder.pipelines, "pipeline_table", lambda: table)
+    code, out, _ = ponder_(["run", "job.yaml"], capsys)
+    lines = [line.split() for line in out.splitlines()]
+    assert code == 0 and lines[0] == ["job:", "held-out", "problems"]
+    assert lines[2][:3] == ["base", "0.10", "(0.05-0.20)"] and lines[3][:3] == ["trained", "0.40", "(0.20-0.80)"]
+    assert lines[2][-1] == "-" and lines[4] == ["runs/job/report.html"] and len(lines) == 5

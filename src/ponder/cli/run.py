@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ponder.cli.recipe import Name, Out, Overrides, out_folder, read_recipe
+from ponder.cli.results import results_of, show
 
 
 def run(name: Name, overrides: Overrides = None, out: Out = None) -> None:
@@ -15,4 +16,8 @@ def run(name: Name, overrides: Overrides = None, out: Out = None) -> None:
     pipeline, settings, where = read_recipe(name, overrides or [])
     folder = out_folder(out, where)
     print(f"{where}: working in {folder}", file=sys.stderr)
-    print(pipeline.run(settings, folder))
+    made = pipeline.run(settings, folder)
+    results = results_of(folder)
+    if results:
+        show(f"{where}: held-out problems", [(result["name"], result["summary"]["overall"]) for result in results])
+    print(made)
