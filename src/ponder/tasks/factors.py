@@ -28,6 +28,8 @@ WORDINGS = {
 }
 LARGEST = {1: 9, 2: 16, 3: 20}
 
+_TWO = re.compile(r"(\d{1,6})\s{0,3}(?:\*|×|,|and|und|\s)\s{0,3}(\d{1,6})\s{0,3}\.?", re.ASCII)
+
 
 def partner(form: str, total: int, x: int) -> int:
     """The other number, when one of them is `x`; below 1 where there is none."""
@@ -40,18 +42,20 @@ def make(rng: random.Random, level: int, lang: str) -> Problem:
     a, b = sorted(rng.sample(range(1, LARGEST[level] + 1), 2))
     if form == "double":
         a, b = rng.randint(1, 9), rng.randint(1, LARGEST[level])
-    total = {"sum": a + b, "difference": b - a, "double": b + 2 * a}[form]
-    prompt = rng.choice(WORDINGS[lang][form]).format(s=total, p=a * b)
+    total, product = {"sum": a + b, "difference": b - a, "double": b + 2 * a}[form], a * b
+    prompt = rng.choice(WORDINGS[lang][form]).format(s=total, p=product)
     data = {
-        "key": f"{form} {total} {a * b}", "level": level, "lang": lang, "form": form, "total": total, "product": a * b,
+        "key": f"{form} {total} {product}", "level": level, "lang": lang, "form": form, "total": total,
+        "product": product,
     }  # fmt: skip
-    return Problem("factors", prompt, f"{b}*{a}", data)
+    first = next(x for x in range(1, product + 1) if x * partner(form, total, x) == product)  # `double` may have two
+    return Problem("factors", prompt, f"{product // first}*{first}", data)
 
 
 def check(problem: Problem, answer: str) -> Score:
     """Right when exactly two numbers are named (`9*4`, `4 and 9`) and they meet both conditions, in either order."""
-    shape = re.fullmatch(r"\s*(\d{1,6})\s{0,3}(?:\*|×|,|and|und|,? )\s{0,3}(\d{1,6})\s*\.?\s*", answer[:200])
-    if not shape or len(answer) > 200:
+    shape = _TWO.fullmatch(answer.strip())
+    if not shape:
         return right_or_wrong(False, "not two numbers")
     form, total, product = (problem.data[k] for k in ("form", "total", "product"))
     pair = int(shape[1]), int(shape[2])
