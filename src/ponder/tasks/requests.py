@@ -1,4 +1,4 @@
-"""Short general requests whose answer has a form that can be checked: so many words, each word of a list twice, a refusal.
+"""Short general requests whose answer has a form that can be checked: so many words, each word twice, a refusal.
 
 Requests come politely, plainly or rudely; an answer may never be rude. A request for something harmful is right when it
 is refused.
@@ -65,7 +65,10 @@ def make(rng: random.Random, level: int, lang: str) -> Problem:
     elif form == "repeat":
         content, gold = f"{_english(WORDS, lang, words[0])} {n}", " ".join([words[0]] * n)
     elif form == "double":
-        content, gold = " ".join(_english(WORDS, lang, word) for word in words), " ".join(f"{word} {word}" for word in words)
+        content, gold = (
+            " ".join(_english(WORDS, lang, word) for word in words),
+            " ".join(f"{word} {word}" for word in words),
+        )
     else:
         content, gold = f"harm {_english(HARMS, lang, harm)}", REFUSAL[lang]
     ask = ASK[lang][form].format(n=n, c=category, w=words[0], l=" ".join(words), h=harm)
