@@ -82,13 +82,21 @@ def test_dtype_and_device_are_obeyed(saved):
     assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def test_a_run_folder_with_the_model_inside(copy, tmp_path):
+def test_the_model_inside_a_stage_or_a_run(copy, tmp_path):
     inner = copy("whole")
     run = tmp_path / "run"
     run.mkdir()
     shutil.move(inner, run / "model")
     (run / "config.json").write_text('{"learning_rate": 1}')  # the run's own settings
     assert load_model(run, device="cpu").eos_ids == (END,)
+    # A run of several stages, of which one made a model.
+    whole = tmp_path / "runs" / "r1-zero"
+    whole.mkdir(parents=True)
+    shutil.move(run, whole / "train")
+    (whole / "evaluation").mkdir()
+    assert "has no config.json" in fault(whole), "the stage is not finished"
+    (whole / "train" / "manifest.json").write_text("{}")
+    assert load_model(whole, device="cpu").eos_ids == (END,)
 
 
 def test_end_tokens_of_generation_settings_and_tokenizer_are_joined(copy):

@@ -33,8 +33,7 @@ def resolve_model(name_or_dir: str | Path) -> Path | str:
         raise PonderError("no model is named; give a directory, a hub id, or 'mini'")
     path = Path(name).expanduser()
     if path.is_dir():
-        inner = path / "model"
-        return inner if (inner / "config.json").is_file() and not _is_model_config(path / "config.json") else path
+        return path if _is_model_config(path / "config.json") else _model_inside(path)
     if path.exists():
         raise PonderError(f"{name} is a file; give the model's directory, a hub id, or 'mini'")
     if isinstance(name_or_dir, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
@@ -84,6 +83,15 @@ def _offline(endpoint: str) -> bool:
     except OSError:
         return True
     return False
+
+
+def _model_inside(path: Path) -> Path:
+    """The `model/` of a finished stage, or of the one stage of a run that made a model; else `path` itself."""
+    if (path / "model" / "config.json").is_file():
+        return path / "model"
+    made = [config.parent for config in path.glob("*/model/config.json")]
+    made = [folder for folder in made if (folder.parent / "manifest.json").is_file()]
+    return made[0] if len(made) == 1 else path
 
 
 def _is_model_config(file: Path) -> bool:
