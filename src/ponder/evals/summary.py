@@ -72,12 +72,22 @@ for _name in NAMES + SHARES:
     MEANS[f"behaviour/{_name}/right"] = _behaviour(_name, "right")
     MEANS[f"behaviour/{_name}/wrong"] = _behaviour(_name, "wrong")
 
+
+def _rechecked(row: Row) -> tuple[float, float]:
+    right = row["correct"] is True
+    hits = row["behaviours"]["self_verification"] + row["behaviours"]["backtracking"]
+    return float(right and hits > 0), float(right)
+
+
+PROPORTIONS["checks_or_backtracks/right"] = _rechecked
+
 MEASURES: dict[str, Ratio] = {**PROPORTIONS, **MEANS}
+"""checks_or_backtracks/right: the share of right answers with at least one check or one step taken back."""
 
 COMPARED = (
     "accuracy", "accuracy_lenient", "format_rate", "truncation_rate", "mean_length", "mean_length/right",
     *(f"behaviour/{name}" for name in NAMES + SHARES),
-    *(f"behaviour/{name}/right" for name in NAMES),
+    *(f"behaviour/{name}/right" for name in NAMES), "checks_or_backtracks/right",
 )  # fmt: skip
 
 

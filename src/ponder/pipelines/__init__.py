@@ -12,14 +12,11 @@ from ponder.core.config import Settings
 
 @dataclass(frozen=True)
 class Plan:
-    """One stage as `ponder plan` tells it: what it is, whether it is done, and about how long it takes (seconds) and
-    how much memory (GB)."""
+    """One stage as `ponder plan` tells it: its name, whether it is done, and what it does."""
 
     stage: str
     state: str
     what: str
-    seconds: float | None = None
-    memory_gb: float | None = None
 
 
 @dataclass(frozen=True)

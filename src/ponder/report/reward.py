@@ -13,8 +13,9 @@ from ponder.evals.behaviours import SHARES
 from ponder.evals.summary import compare
 from ponder.report.alarms import alarm_list
 from ponder.report.html import NONE, card, chip, esc, estimate, key, number, section, signed, table
-from ponder.report.records import AFTER, BEFORE, Records, Stage
+from ponder.report.records import AFTER, BEFORE, Records, Result, Stage
 from ponder.report.traces import NAMES
+from ponder.tasks import SEARCH_LIKE
 
 RATES = (
     ("format_only_rate", "Right form, wrong answer"),
@@ -23,6 +24,11 @@ RATES = (
     ("accuracy_given_extraction", "Right where one was found"),
     ("truncation_rate", "Cut off"),
 )
+
+SEARCHING = {
+    "mean_length": "Mean length, tokens",
+    "checks_or_backtracks/right": "Right answers that check or take a step back",
+}
 
 
 def reward_report(records: Records) -> str:
@@ -114,7 +120,7 @@ def behaviour_changes(records: Records) -> str:
     measures = ["mean_length", "mean_length/right", *(f"behaviour/{name}" for name in BEHAVIOURS + SHARES)]
     measures += [f"behaviour/{name}/right" for name in BEHAVIOURS + SHARES]
     found = compare(before.rows, after.rows, measures)
-    body = card(_changes(found["overall"]))
+    body = _search_like(before, after) + card(_changes(found["overall"]))
     for task, figures in found["tasks"].items():
         body += f"<details><summary>{esc(task)}</summary>{card(_changes(figures))}</details>"
     lead = (
@@ -123,6 +129,26 @@ def behaviour_changes(records: Records) -> str:
         "skill: read them among right answers."
     )
     return section("changes", "Behaviours before and after", body, lead)
+
+
+def _search_like(before: Result, after: Result) -> str:
+    """The kinds on which thinking longer can pay: length, and the share of right answers that check or take back."""
+    was, now = ([row for row in result.rows if row["task"] in SEARCH_LIKE] for result in (before, after))
+    if not was or not now:
+        return ""
+    figures = compare(was, now, (*SEARCHING, "accuracy"))["overall"]
+    rows = []
+    for measure, title in SEARCHING.items():
+        gap, percent = figures[measure], measure != "mean_length"
+        if gap["difference"] is None:
+            continue
+        scale = 100 if percent else 1
+        interval = "" if gap["low"] is None else f" ({signed(scale * gap['low'])} to {signed(scale * gap['high'])})"
+        emerged = gap["verdict"] == "higher"
+        told = [number(gap[side], percent) for side in "ab"] + [f"{signed(scale * gap['difference'])}{interval}"]
+        rows.append([esc(title), *told, chip("emerged", "good") if emerged else esc(gap["verdict"])])
+    head = ["", "Base", "Trained", "Change", ""]
+    return f"<h3>Search-like kinds together: {esc(', '.join(SEARCH_LIKE))}</h3>{card(table(head, rows))}"
 
 
 def _changes(figures: Mapping[str, Mapping[str, Any]]) -> str:
