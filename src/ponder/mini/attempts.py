@@ -107,7 +107,8 @@ def _long_product(n: list[int], say: dict[str, str]) -> _Ways:
     high, low = b // 10 * 10, b % 10
     right = (f"{a}*{high}={a * high}", f"{a}*{low}={a * low}", f"{a * high}+{a * low}={a * b}")
     crossed = tens * 10 * high + ones * low
-    wrong = (f"{tens * 10}*{high}={tens * 10 * high}", f"{ones}*{low}={ones * low}", f"{tens * 10 * high}+{ones * low}={crossed}")
+    outer, inner = tens * 10 * high, ones * low
+    wrong = (f"{tens * 10}*{high}={outer}", f"{ones}*{low}={inner}", f"{outer}+{inner}={crossed}")
     return _Ways(right, wrong, str(crossed), say["tens"], say["tens"])
 
 
@@ -145,15 +146,18 @@ def _word_problems(problem: Problem, method: str, rng: random.Random, say: dict[
     p = b * c
     times = f"{b}*{c}={p}"
     story = problem.data["story"]
+    right: tuple[str, ...]
+    wrong: tuple[str, ...]
+    added = a + b + c
     if story == "bags":
-        right, wrong, answer = (times, f"{a}+{p}={a + p}"), (f"{a}+{b}={a + b}", f"{a + b}+{c}={a + b + c}"), a + b + c
+        right, wrong, answer = (times, f"{a}+{p}={a + p}"), (f"{a}+{b}={a + b}", f"{a + b}+{c}={added}"), added
     elif story == "bags_gone":
-        right, wrong, answer = (times, f"{p}-{a}={p - a}"), (f"{b}+{c}={b + c}", f"{b + c}+{a}={a + b + c}"), a + b + c
+        right, wrong, answer = (times, f"{p}-{a}={p - a}"), (f"{b}+{c}={b + c}", f"{b + c}+{a}={added}"), added
     elif story == "times_more":
         right, wrong, answer = (times, f"{b}+{p}={b + p}"), (f"{b}+{c}={b + c}",), b + c
     else:
         right = (times, f"{a}+{p}={a + p}", f"{a + p}-{d}={a + p - d}")
-        wrong, answer = (f"{a}+{b}={a + b}", f"{a + b}+{c}={a + b + c}", f"{a + b + c}-{d}={a + b + c - d}"), a + b + c - d
+        wrong, answer = (f"{a}+{b}={a + b}", f"{a + b}+{c}={added}", f"{added}-{d}={added - d}"), added - d
     ways = _Ways(right, wrong, str(answer), f"{say['story']} {say['each']}", f"{say['story']} {say['each']}")
     return _two_ways(problem, ways, method, rng, say)
 
@@ -248,7 +252,7 @@ def _factors(problem: Problem, method: str, rng: random.Random, say: dict[str, s
 def _ordering(problem: Problem, method: str, rng: random.Random, say: dict[str, str]) -> Attempt:
     """Walk the chain: whoever has somebody beyond is not the one; the next candidate is that somebody."""
     chain, facts, top = (problem.data[k] for k in ("chain", "facts", "top"))
-    beyond = {b: a for a, b in facts} if top else {a: b for a, b in facts}
+    beyond = {b: a for a, b in facts} if top else dict(facts)
     sign = "<" if top else ">"
     first, second = facts[0]
     if method in ("direct", "steps"):
@@ -257,7 +261,7 @@ def _ordering(problem: Problem, method: str, rng: random.Random, say: dict[str, 
             return Attempt((), problem.answer if rng.random() < RIGHT_DIRECTLY else told)
         return Attempt((f"{say['begin']} {first} > {second}",), told)
     who = rng.choice(chain) if method == "tries" else first
-    lines = []
+    lines: list[str] = []
     while who in beyond and not (method == "tries" and lines):
         lines.append(f"{say['check']} {who} {sign} {beyond[who]} {say['no']}")
         who = beyond[who]

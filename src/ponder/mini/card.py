@@ -7,7 +7,7 @@ from typing import Any
 
 
 def card(settings: Mapping[str, Any], trained: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
-    """Markdown with the figures of this very model: parameters, tokens, loss, accuracies by kind, accuracies by style."""
+    """Markdown with the figures of this very model: parameters, tokens, loss, accuracies by kind and by style."""
     kinds = [kind for kind in measured["sampled"] if kind != "all"]
     rows = "\n".join(
         f"| {kind} | {measured['sampled'][kind]['correct']:.2f} | {measured['sampled'][kind]['correct_lenient']:.2f} "
@@ -26,10 +26,11 @@ language: [en, de]
 ---
 # Ponder's embedded base model
 
-A Qwen3 of {trained['parameters'] / 1e6:.2f} M parameters ({settings['layers']} layers of width {settings['hidden']}, float32,
-1,024 tokens of byte-level BPE, context 512), pre-trained from nothing on the miniature web: generated questions of seven
-kinds in English and German, answered directly, in steps, with checks, by trying, in plain text and in think / answer
-tags, right and wrong. It is a base model: it imitates that web, mistakes included, and is meant to be trained further.
+A Qwen3 of {trained['parameters'] / 1e6:.2f} M parameters ({settings['layers']} layers of width {settings['hidden']},
+float32, 1,024 tokens of byte-level BPE, context 512), pre-trained from nothing on the miniature web: generated
+questions of seven kinds in English and German, answered directly, in steps, with checks, by trying, in plain text and in
+think / answer tags, right and wrong. It is a base model: it imitates that web, mistakes included, and is meant to be
+trained further.
 
 - **Corpus:** `ponder.mini.corpus`, train split only; validation and test problems never occur in it (asserted for every
   document). {trained['num_tokens'] / 1e6:.1f} M tokens seen, last loss {trained['loss']:.3f} nats a token.

@@ -34,7 +34,9 @@ STYLES: dict[str, str] = {
 }
 
 
-def renderer(tokenizer: PreTrainedTokenizerBase, style: str, **template_arguments: Any) -> Callable[[Problem | str], str]:
+def renderer(
+    tokenizer: PreTrainedTokenizerBase, style: str, **template_arguments: Any
+) -> Callable[[Problem | str], str]:
     """A function from a problem, or a bare question, to the prompt's text in `style`.
 
     template_arguments: passed on to the chat template (`enable_thinking=False`, say).
@@ -47,7 +49,7 @@ def renderer(tokenizer: PreTrainedTokenizerBase, style: str, **template_argument
         return lambda asked: text.replace("{question}", _question(asked))
     if not tokenizer.chat_template:
         plain = ", ".join(s for s in STYLES if not s.startswith("chat"))
-        raise PonderError(f"the tokenizer has no chat template, so style {style!r} cannot be rendered: use one of {plain}")
+        raise PonderError(f"the tokenizer has no chat template for style {style!r}: use one of {plain}")
 
     def render(asked: Problem | str) -> str:
         message = {"role": "user", "content": text.replace("{question}", _question(asked))}

@@ -12,11 +12,14 @@ from ponder.core.config import Settings
 
 @dataclass(frozen=True)
 class Plan:
-    """One stage as `ponder plan` tells it: its name, whether it is done, and what it does."""
+    """One stage as `ponder plan` tells it: its name, whether it is done, what it does, and about how
+    many seconds and GB that takes here (None: not known)."""
 
     stage: str
     state: str
     what: str
+    seconds: float | None = None
+    memory_gb: float | None = None
 
 
 @dataclass(frozen=True)

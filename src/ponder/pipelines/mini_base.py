@@ -21,10 +21,11 @@ from ponder.mini.card import card
 from ponder.mini.corpus import assert_no_held_out, documents
 from ponder.mini.model import CONTEXT_LENGTH, new_model
 from ponder.mini.styles import style_table
-from ponder.mini.tokenizer import train_tokenizer
+from ponder.mini.tokenizer import VOCABULARY, train_tokenizer
 from ponder.models.chat import renderer
 from ponder.models.load import load_model
 from ponder.pipelines import Pipeline, Plan
+from ponder.pipelines.estimate import matrix_rate, memory_gb, sampling_seconds, training_seconds
 from ponder.pipelines.together import stage
 from ponder.sampling.local import LocalSampler
 from ponder.tasks import KINDS, draw_mix
@@ -96,7 +97,8 @@ def measure(cfg: Mapping[str, Any], folder: Path, *, world: World, model: Path) 
     ):  # fmt: skip
         params = SamplingParams(n=n, temperature=temperature, max_completion_length=160)
         seed = seed_of("mini-base", name)
-        mine = evaluate(sampler, shard(problems, world.rank, world.size), renderer(loaded.tokenizer, style), params, seed)
+        mine_only, render = shard(problems, world.rank, world.size), renderer(loaded.tokenizer, style)
+        mine = evaluate(sampler, mine_only, render, params, seed)
         rows = merge(world.gather(mine), problems)
         figures[name] = {
             kind: {
@@ -119,12 +121,26 @@ measure.version = 1  # type: ignore[attr-defined]
 
 
 def plan(settings: MiniBaseSettings, out: Path) -> list[Plan]:
-    """What is done and what would run."""
-    run_ = Run(out)
-    tokens = settings.pretrain.max_steps * settings.pretrain.tokens_per_step
+    """What is done and what would run, with rough estimates of time and memory on this machine."""
+    state, processes = Run(out).state, settings.processes or usable_cores()
+    parameters = settings.layers * 16 * settings.hidden**2 + VOCABULARY * settings.hidden
+    tokens, rate = settings.pretrain.max_steps * settings.pretrain.tokens_per_step, matrix_rate() * processes
+    samples = 6 * settings.evaluation_problems
     return [
-        Plan("mini-base", run_.state("mini-base"), f"pre-train on {tokens / 1e6:.0f} M tokens"),
-        Plan("evaluation", run_.state("evaluation"), f"{settings.evaluation_problems} problems, three ways"),
+        Plan(
+            "mini-base",
+            state("mini-base"),
+            f"pre-train on {tokens / 1e6:.0f} M tokens",
+            training_seconds(tokens, parameters, rate),
+            memory_gb(parameters, processes, settings.pretrain.tokens_per_step // processes),
+        ),
+        Plan(
+            "evaluation",
+            state("evaluation"),
+            f"{settings.evaluation_problems} problems, three ways",
+            sampling_seconds(samples, 160, parameters, rate),
+            memory_gb(parameters, processes),
+        ),
     ]
 
 

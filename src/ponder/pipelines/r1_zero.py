@@ -6,6 +6,7 @@ with no supervised step before, and measure what came out on the same held-out p
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from ponder.core.store import Run
 from ponder.core.types import Problem, SamplingParams
 from ponder.evals import behaviour_metrics, evaluate, merge, shard, spec_of, validation_metrics, write_result
 from ponder.evals.behaviours import group_sums
-from ponder.mini.styles import pays, style_table
+from ponder.mini.styles import StyleRow, pays, style_table
 from ponder.models.chat import STYLES, cot_style, renderer
-from ponder.models.load import LoadedModel, load_model
+from ponder.models.load import LoadedModel, load_model, parameter_count, resolve_model
 from ponder.pipelines import Pipeline, Plan
+from ponder.pipelines.estimate import LIKELY_LENGTH, matrix_rate, memory_gb, sampling_seconds, training_seconds
 from ponder.pipelines.together import stage
 from ponder.rewards import Reward, compose, reward_part
 from ponder.sampling.local import LocalSampler
@@ -95,7 +97,10 @@ class R1ZeroSettings(Settings):
 
 def run(settings: R1ZeroSettings, out: Path) -> Path:
     """Do what is left of the run in `out`; returns the report's path."""
-    launch(_run, processes_for(settings), (settings, Path(out)))
+    processes = processes_for(settings)
+    threads = "one thread each" if processes > 1 else f"{torch.get_num_threads()} threads"
+    print(f"r1-zero: {processes} {'process' if processes == 1 else 'processes'}, {threads}", file=sys.stderr)
+    launch(_run, processes, (settings, Path(out)))
     from ponder.report import build_report
 
     return build_report(Path(out))
@@ -107,8 +112,6 @@ def processes_for(settings: R1ZeroSettings) -> int:
         return max(1, settings.grpo.processes)
     if torch.cuda.is_available():
         return 1
-    from ponder.models.load import parameter_count
-
     small = parameter_count(settings.model) <= SMALL_MODEL
     return usable_cores() if small else 1
 
@@ -126,8 +129,6 @@ def _run(world: World, settings: R1ZeroSettings, out: Path) -> None:
 
 def _input(model: str) -> Path | str:
     """A directory counts by its content, so that a changed model is trained anew; a hub id counts by its name."""
-    from ponder.models.load import resolve_model
-
     return resolve_model(model)
 
 
@@ -170,7 +171,18 @@ def measure_base(
                 table = style_table(rows)
                 styles = [row.__dict__ for row in table]
                 write_json_atomic(folder / "styles.json", {"styles": styles, "pays": pays(table)})
+                _tell_styles(table)
     return figures
+
+
+def _tell_styles(table: Sequence[StyleRow]) -> None:
+    """Say, before any training, what it is likely to amplify: the style that is most often right in the base."""
+    print("what pays in the base: share of answers that are right (share of samples), read leniently", file=sys.stderr)
+    for task in dict.fromkeys(row.task for row in table):
+        told = [f"{row.style} {row.right:.2f} ({row.share:.2f})" for row in table if row.task == task]
+        print(f"  {task:14} {'   '.join(told)}", file=sys.stderr)
+    paying = ", ".join(pays(table)) or "on none of the search-like kinds: do not expect them to grow"
+    print(f"  checking or searching pays on: {paying}", file=sys.stderr, flush=True)
 
 
 measure_base.version = 1  # type: ignore[attr-defined]
@@ -272,18 +284,24 @@ def reward_of(settings: R1ZeroSettings) -> Reward:
 
 
 def plan(settings: R1ZeroSettings, out: Path) -> list[Plan]:
-    """What is done and what would run."""
-    run_ = Run(out)
-    e, g = settings.evaluation, settings.grpo
-    samples = e.problems * (e.n + 1)
+    """What is done and what would run, with rough estimates of time and memory on this machine."""
+    state, e, g = Run(out).state, settings.evaluation, settings.grpo
+    parameters, processes = parameter_count(settings.model), processes_for(settings)
+    rate, limit = matrix_rate() * processes, g.max_completion_length
+    samples, rollouts = e.problems * (e.n + 1), g.questions_per_step * g.num_generations
+    validated = g.max_steps // g.eval_steps * e.validation_problems if g.eval_steps else 0
+    training = sampling_seconds(g.max_steps * rollouts + validated, limit, parameters, rate)
+    training += training_seconds(g.max_steps * rollouts * limit * LIKELY_LENGTH, parameters, rate)
+    read, trained = memory_gb(parameters, processes), memory_gb(parameters, processes, g.token_budget or 4096)
+    what = f"{g.max_steps} steps of {g.questions_per_step} questions x {g.num_generations} samples, loss {g.loss_type}"
+
+    def measured(name: str, count: int, how: str) -> Plan:
+        return Plan(name, state(name), how, sampling_seconds(count, limit, parameters, rate), read)
+
     return [
-        Plan("evaluation-base", run_.state("evaluation-base"), f"{2 * samples} samples: as it is, and with chain of thought"),
-        Plan(
-            "r1-zero",
-            run_.state("r1-zero"),
-            f"{g.max_steps} steps of {g.questions_per_step} questions x {g.num_generations} samples, loss {g.loss_type}",
-        ),
-        Plan("evaluation-trained", run_.state("evaluation-trained"), f"{samples} samples"),
+        measured("evaluation-base", 2 * samples, f"{2 * samples} samples: as it is, and with chain of thought"),
+        Plan("r1-zero", state("r1-zero"), what, training, trained),
+        measured("evaluation-trained", samples, f"{samples} samples"),
     ]
 
 

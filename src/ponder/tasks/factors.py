@@ -11,7 +11,7 @@ import re
 from ponder.core.types import Problem, Score
 from ponder.tasks.drawing import MiniTask, right_or_wrong
 
-WORDINGS = {
+WORDINGS: dict[str, dict[str, tuple[str, ...]]] = {
     "en": {
         "sum": ("Find two numbers with sum {s} and product {p}.", "Which two numbers have sum {s} and product {p}?"),
         "difference": (
@@ -42,7 +42,8 @@ def make(rng: random.Random, level: int, lang: str) -> Problem:
     a, b = sorted(rng.sample(range(1, LARGEST[level] + 1), 2))
     if form == "double":
         a, b = rng.randint(1, 9), rng.randint(1, LARGEST[level])
-    total, product = {"sum": a + b, "difference": b - a, "double": b + 2 * a}[form], a * b
+    totals = {"sum": a + b, "difference": b - a, "double": b + 2 * a}
+    total, product = totals[form], a * b
     prompt = rng.choice(WORDINGS[lang][form]).format(s=total, p=product)
     data = {
         "key": f"{form} {total} {product}", "level": level, "lang": lang, "form": form, "total": total,

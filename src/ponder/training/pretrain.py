@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def pretrain(
                 step, settings.learning_rate, "cosine", settings.warmup_steps, settings.max_steps, settings.min_lr_ratio
             )
             done = update(
-                optimizer, lambda part, size=size: _loss(model, part, size), [world.share(batch)], learning_rate=rate,
+                optimizer, partial(_loss, model, size), [world.share(batch)], learning_rate=rate,
                 max_grad_norm=settings.max_grad_norm, world=world,
             )  # fmt: skip
             tokens += size
@@ -157,7 +158,7 @@ def batches_of(documents: Documents, tokens: int, seed: object) -> list[list[Seq
     return batches
 
 
-def _loss(model: Any, rows: Documents, size: int) -> tuple[torch.Tensor, Stats]:
+def _loss(model: Any, size: int, rows: Documents) -> tuple[torch.Tensor, Stats]:
     """This rank's share of the mean negative log-likelihood of the step's `size` predicted tokens."""
     device = next(model.parameters()).device
     if not rows:
