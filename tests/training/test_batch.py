@@ -53,4 +53,4 @@ def test_a_split_keeps_every_row_within_the_budget(lengths: list[int], budget: i
 
 def test_tensors_are_what_torch_wants() -> None:
     batch = Batch.of([Row(completion(2, 2), 1.0)])
-    assert batch.input_ids_BT.dtype == torch.int64 and batch.mask_BT.dtype == torch.float32
+    assert batch.input_ids_BT.dtype == torch.int64 and batch.mask_BT.dtype == torch.bool

@@ -177,6 +177,17 @@ def test_gradient_checkpointing_changes_nothing_but_memory() -> None:
     torch.testing.assert_close(plain.optimizer.gradient, checkpointed.optimizer.gradient, rtol=1e-5, atol=1e-7)
 
 
+def test_bf16_is_fp32_but_for_rounding() -> None:
+    """Run on the CPU, where nobody would; the sampler stays in float32, so the two disagree a little, and say so."""
+    plain, rounded = make_team(num_iterations=2), make_team(num_iterations=2, bf16=True)
+    grpo_step(plain, Place())
+    metrics = grpo_step(rounded, Place()).metrics
+    assert 1e-9 < metrics["mismatch_kl/mean"] < 1e-3 and metrics["timing_s/old_log_prob"] > 0
+    a, b = plain.optimizer.gradient, rounded.optimizer.gradient
+    assert b.dtype == torch.float32 and not torch.equal(a, b)
+    assert float(torch.nn.functional.cosine_similarity(a, b, dim=0)) > 0.99
+
+
 def test_several_updates_of_one_rollout_meet_the_clip() -> None:
     team = make_team(num_iterations=3, num_mini_batches=2, learning_rate=0.05, epsilon=0.01)
     metrics = grpo_step(team, Place()).metrics

@@ -100,7 +100,7 @@ def test_ctrl_c_stops_at_the_end_of_a_step(uninterrupted: Path, tmp_path: Path) 
     assert what_was_learned(tmp_path) == what_was_learned(uninterrupted)
 
 
-def test_ctrl_c_and_kill_9_with_two_processes(tmp_path: Path) -> None:
+def test_ctrl_c_with_two_processes(tmp_path: Path) -> None:
     """A terminal's Ctrl-C reaches every process of the group; rank 0 alone decides when to stop."""
     whole, broken, changes = tmp_path / "whole", tmp_path / "broken", CHANGES | {"max_steps": 14}
     reference, stopped = start(whole, changes, 2), start(broken, changes, 2)
@@ -110,10 +110,6 @@ def test_ctrl_c_and_kill_9_with_two_processes(tmp_path: Path) -> None:
     assert stopped.exitcode == 7
     rows = len(read_jsonl(broken / "metrics.jsonl"))
     assert (broken / "checkpoints" / f"step-{rows:06d}").is_dir()
-    killed = start(broken, changes, 2)
-    wait_for_row(broken, rows + 1)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.join()
     launch(run, 2, (broken, changes))
     reference.join(timeout=100)
     assert same_bits(weights_of(broken / "model"), weights_of(whole / "model"))

@@ -32,7 +32,7 @@ class Row:
 class Batch:
     """Rows of like length: prompt, completion, padding on the right.
 
-    attention_mask_BT: 1 on tokens. mask_BT: 1.0 on completion tokens, all of which are trained. sampler_logp_BT:
+    attention_mask_BT: True on tokens. mask_BT: True on completion tokens, all of which are trained. sampler_logp_BT:
     log-probabilities as sampled, NaN where the sampler cannot say, 0 outside the completion. old_logp_BT: under the
     weights that the step began with; None on-policy. ref_logp_BT: under the reference policy, where there is one.
     """
@@ -61,8 +61,8 @@ class Batch:
         ends_B1 = torch.tensor([row.length for row in rows])[:, None]
         return cls(
             input_ids_BT=torch.tensor(ids).to(device),
-            attention_mask_BT=(place_T < ends_B1).long().to(device),
-            mask_BT=((place_T >= starts_B1) & (place_T < ends_B1)).float().to(device),
+            attention_mask_BT=(place_T < ends_B1).to(device),
+            mask_BT=((place_T >= starts_B1) & (place_T < ends_B1)).to(device),
             advantages_B=torch.tensor([row.advantage for row in rows], dtype=torch.float32).to(device),
             sampler_logp_BT=torch.tensor(logps, dtype=torch.float32).to(device),
         )

@@ -47,7 +47,7 @@ from ponder.training.journal import (
     rollout_metrics,
     update_metrics,
 )
-from ponder.training.questions import check_lengths, encoder, usable
+from ponder.training.questions import Intake, check_lengths, encoder, usable
 from ponder.training.settings import HARMLESS, GRPOSettings
 from ponder.training.step import Optimizer, Stats, Update, learning_rate_at, update
 
@@ -86,6 +86,11 @@ class Team:
         """Where the policy is."""
         return self.optimizer.gradient.device
 
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens of a micro-batch at most. On a CPU small ones are the faster: they stay in its caches."""
+        return self.settings.token_budget or (4096 if self.device.type == "cpu" else 16384)
+
     def autocast(self) -> torch.autocast:
         """bf16 compute, where it was asked for."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16)
@@ -120,11 +125,10 @@ def grpo_step(team: Team, place: Place) -> Stepped:
         settings.min_lr_ratio,
     )  # fmt: skip
     with clock("step"):
-        with team.autocast():
-            sampler = team.sampler_of(place.step)
-            collected = collect(
-                settings, sampler, team.problems, team.render, team.reward, team.world, step, place.cursor, clock
-            )
+        sampler = team.sampler_of(place.step)
+        collected = collect(
+            settings, sampler, team.problems, team.render, team.reward, team.world, step, place.cursor, clock
+        )
         with clock("adv"):
             advantages = _advantages(settings, collected.records)
         mini_batches = _mini_batches(team, collected, advantages, clock)
@@ -142,7 +146,7 @@ def grpo_step(team: Team, place: Place) -> Stepped:
                 )
                 updates.append(done)
                 skipped = 0 if done.applied else skipped + 1
-                _check_finite(step, skipped, settings.max_nonfinite)
+                _check_finite(team, step, skipped)
         if settings.sync_ref_model and step % settings.ref_model_sync_steps == 0:
             _mix(team.reference, team.policy, settings.ref_model_mixup_alpha)
     place = Place(step, collected.cursor, place.num_tokens + collected.tokens, skipped)
@@ -187,7 +191,7 @@ def _mini_batches(
         lengths = [length for i in places for length in records[i].trained_lengths(masked)]
         held = [(group, advantages[i]) for i in taught if (group := collected.groups[i]) is not None]
         rows = [row for group, values in held for row in rows_of(group, values, masked)]
-        parts = [Batch.of(part_rows, device=team.device) for part_rows in split(rows, settings.token_budget)]
+        parts = [Batch.of(part_rows, device=team.device) for part_rows in split(rows, team.token_budget)]
         extent = Extent.of_lengths(lengths, settings.max_completion_length)
         mini_batches.append(MiniBatch(tuple(_with_fixed_logps(team, batch, clock) for batch in parts), extent))
     return mini_batches
@@ -197,11 +201,12 @@ def _with_fixed_logps(team: Team, batch: Batch, clock: Clock) -> Batch:
     """Add the log-probabilities that stay fixed while the policy moves: the old ones, and the reference's.
 
     With one update a step the old policy is the current one, and needs no pass. With more, the sampler's own
-    log-probabilities stand for it, for they are the trainer's, unless the sampler cannot say.
+    log-probabilities stand for it, for they are the trainer's, unless the trainer computes in bf16 or the sampler
+    cannot say.
     """
     if team.settings.updates_per_step > 1:
         old_logp_BT = batch.sampler_logp_BT
-        if bool(old_logp_BT.isnan().any()):
+        if team.settings.bf16 or bool(old_logp_BT.isnan().any()):
             with clock("old_log_prob"), torch.no_grad():
                 old_logp_BT, _ = _logprobs(team, team.policy, batch)
         batch = replace(batch, old_logp_BT=old_logp_BT)
@@ -233,10 +238,10 @@ def _logprobs(team: Team, model: Any, batch: Batch) -> tuple[torch.Tensor, torch
         )
 
 
-def _check_finite(step: int, skipped: int, limit: int) -> None:
-    if skipped:
+def _check_finite(team: Team, step: int, skipped: int) -> None:
+    if skipped and team.world.first:
         log.warning("step %d: the gradient is not finite; the update was skipped (%d in a row)", step, skipped)
-    if skipped >= limit:
+    if skipped >= team.settings.max_nonfinite:
         raise PonderError(
             f"step {step}: the gradient was not finite {skipped} times in a row (max_nonfinite); the last "
             "checkpoint is whole: lower learning_rate, or look into samples/"
@@ -284,10 +289,13 @@ def train_grpo(
     """
     world, out_dir = world or World(), Path(out_dir)
     _check_machine(settings, model, world)
-    intake = usable(problems, settings.questions_per_step)
     context = context_length or getattr(model.config, "max_position_embeddings", None)
-    if context is not None:
-        check_lengths(intake.problems, render, encoder(tokenizer), settings.max_completion_length, context)
+    intake = Intake(())
+    if world.first:  # graders can be slow, and a warning is to be read once
+        intake = usable(problems, settings.questions_per_step)
+        if context is not None:
+            check_lengths(intake.problems, render, encoder(tokenizer), settings.max_completion_length, context)
+    intake = world.broadcast(intake)
     ends = None if eos_ids is None else tuple(eos_ids)
 
     _prepare(model, settings)

@@ -114,11 +114,11 @@ class GRPOSettings(Settings):
     dynamic_sampling_max_rounds: int = Field(10, ge=1)
     """Rounds of sampling a step at most, the first included; then the step trains on what it has."""
 
-    token_budget: int = Field(16384, ge=1)
-    """Padded tokens of a micro-batch at most; changes memory and speed, not the gradient."""
+    token_budget: int = Field(0, ge=0)
+    """Padded tokens of a micro-batch at most: memory and speed, not the gradient. 0: 4096 on a CPU, else 16384."""
     gradient_checkpointing: bool = False
     bf16: bool = False
-    """Compute in bfloat16 (autocast); weights, gradients and log-probabilities stay in float32."""
+    """Train in bfloat16 (autocast); weights, gradients, log-probabilities and the local sampler stay in float32."""
     processes: int = Field(0, ge=0)
     """Processes that share a step; 0 is one a core on a CPU, and the launcher's number under torchrun."""
     seed: int = 0
