@@ -1,0 +1,163 @@
+"""The tokenizer: exact round trips, single digits, tags and chat marks as tokens, a template that forgets thoughts."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from ponder.core.thinking import TAGS
+from ponder.mini.corpus import CHAT_END, CHAT_START, TEXT_END, Document, documents
+from ponder.mini.model import CONTEXT_LENGTH
+from ponder.mini.tokenizer import VOCABULARY, train_tokenizer
+
+MARKS = (CHAT_START, CHAT_END, TEXT_END)
+OTHER = [
+    "",
+    " ",
+    "\n\n\n",
+    "a  b",
+    " lead",
+    "trail ",
+    "Äpfel ß ñ 漢字 🙂👩‍👩‍👧 e\u0301",
+    "\x00\x07",
+    "1,234.56",
+    "don't",
+    "<think",
+    "</ answer>",
+    "\r\n",
+    "٣",
+]
+
+
+def ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return found
+
+
+def test_corpus_texts_come_back_exactly(tokenizer: PreTrainedTokenizerFast, corpus: list[Document]) -> None:
+    texts = [document.text for document in corpus[-2000:]]  # not those that it was trained on
+    rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    assert tokenizer.batch_decode(rows, skip_special_tokens=False) == texts
+    assert sum(map(len, rows)) < 0.5 * sum(map(len, texts))  # real merges
+    assert max(map(len, rows)) <= CONTEXT_LENGTH
+
+
+def test_any_text_comes_back_exactly(tokenizer: PreTrainedTokenizerFast) -> None:
+    for text in OTHER:
+        assert tokenizer.decode(ids(tokenizer, text), skip_special_tokens=False) == text
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.text())
+    def holds(text: str) -> None:
+        assert tokenizer.decode(ids(tokenizer, text), skip_special_tokens=False) == text
+
+    holds()
+
+
+def test_digits_are_single(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert {token for token in tokenizer.get_vocab() if any(c.isdigit() and c.isascii() for c in token)} == set(
+        "0123456789"
+    )
+    assert tokenizer.tokenize("12+345=357") == ["1", "2", "+", "3", "4", "5", "=", "3", "5", "7"]
+
+
+@pytest.mark.parametrize("tag", [*TAGS, *MARKS])
+def test_tags_and_marks_are_one_token(tokenizer: PreTrainedTokenizerFast, tag: str) -> None:
+    (own,) = ids(tokenizer, tag)
+    assert tokenizer.convert_ids_to_tokens(own) == tag
+    for around in (f"a{tag}b", f"5{tag}\n", f" {tag} ", f"\n\n{tag}{tag}", f"<{tag}>"):
+        found = ids(tokenizer, around)
+        assert found.count(own) == around.count(tag)
+        assert tokenizer.decode(found, skip_special_tokens=False) == around
+
+
+def test_tags_are_text_and_marks_are_not(tokenizer: PreTrainedTokenizerFast) -> None:
+    """A decoder that drops special tokens keeps thought and answer."""
+    text = f"{CHAT_START}assistant\n<think>a</think><answer>5</answer>{CHAT_END}\n{TEXT_END}"
+    shown = tokenizer.decode(ids(tokenizer, text), skip_special_tokens=True)
+    assert shown == "assistant\n<think>a</think><answer>5</answer>\n"
+    assert set(tokenizer.all_special_tokens) == set(MARKS)
+    assert (tokenizer.eos_token, tokenizer.pad_token, tokenizer.bos_token, tokenizer.unk_token) == (
+        CHAT_END, TEXT_END, None, None,
+    )  # fmt: skip
+
+
+def test_size(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert len(tokenizer) == VOCABULARY == len(tokenizer.get_vocab())
+    assert sorted(tokenizer.get_vocab().values()) == list(range(VOCABULARY))
+    assert tokenizer.model_max_length == CONTEXT_LENGTH
+
+
+TALK = [
+    {"role": "user", "content": "2+3?"},
+    {"role": "assistant", "content": "<think>\n2+3=5\n</think>\n<answer>5</answer>"},
+    {"role": "user", "content": "3+3?"},
+]
+
+
+def test_the_template_renders_and_drops_earlier_thoughts(tokenizer: PreTrainedTokenizerFast) -> None:
+    render = tokenizer.apply_chat_template
+    asked = render(TALK[:1], tokenize=False, add_generation_prompt=True)
+    assert asked == "<|im_start|>user\n2+3?<|im_end|>\n<|im_start|>assistant\n"
+    answered = render(TALK[:2], tokenize=False)
+    assert answered == asked + TALK[1]["content"] + "<|im_end|>\n"  # the last answer keeps its thought
+    third = render(TALK, tokenize=False, add_generation_prompt=True)
+    assert third == (
+        "<|im_start|>user\n2+3?<|im_end|>\n<|im_start|>assistant\n<answer>5</answer><|im_end|>\n"
+        "<|im_start|>user\n3+3?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    plain = [TALK[0], {"role": "assistant", "content": " 5 "}, TALK[2]]
+    assert "assistant\n 5 <|im_end|>" in render(plain, tokenize=False)  # nothing to drop: left as it is
+    assert (
+        render([{"role": "system", "content": "Be short."}], tokenize=False)
+        == "<|im_start|>system\nBe short.<|im_end|>\n"
+    )
+    whole = render(TALK, tokenize=True, add_generation_prompt=True, return_dict=False)
+    assert list(whole) == ids(tokenizer, third)
+
+
+def test_a_conversation_of_the_corpus_is_the_template(
+    tokenizer: PreTrainedTokenizerFast, corpus: list[Document]
+) -> None:
+    """The base has seen exactly what the template writes."""
+    for document in [d for d in corpus if d.form != "web"][:300]:
+        asked, _, reply = document.text.removeprefix(f"{CHAT_START}user\n").partition(
+            f"{CHAT_END}\n{CHAT_START}assistant\n"
+        )
+        talk = [
+            {"role": "user", "content": asked},
+            {"role": "assistant", "content": reply.removesuffix(f"{CHAT_END}\n")},
+        ]
+        assert tokenizer.apply_chat_template(talk, tokenize=False) == document.text
+
+
+def test_saved_and_loaded_it_is_the_same(
+    tokenizer: PreTrainedTokenizerFast, corpus: list[Document], tmp_path: Path
+) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    texts = [document.text for document in corpus[:300]] + OTHER
+    assert (
+        loaded(texts, add_special_tokens=False)["input_ids"] == tokenizer(texts, add_special_tokens=False)["input_ids"]
+    )
+    assert (
+        loaded(OTHER)["input_ids"] == loaded(OTHER, add_special_tokens=False)["input_ids"]
+    )  # nothing is added by itself
+    assert loaded.get_vocab() == tokenizer.get_vocab()
+    for name in ("eos_token", "pad_token", "bos_token", "all_special_tokens", "chat_template", "model_max_length"):
+        assert getattr(loaded, name) == getattr(tokenizer, name), name
+    row = ids(loaded, f"a b , c .{CHAT_END}")
+    assert loaded.decode(row, skip_special_tokens=True) == "a b , c ."  # spaces are not cleaned up
+    assert loaded.apply_chat_template(TALK, tokenize=False) == tokenizer.apply_chat_template(TALK, tokenize=False)
+
+
+def test_the_same_texts_give_the_same_vocabulary() -> None:
+    texts = [document.text for document in islice(documents("small"), 200)]
+    one, two = (train_tokenizer(iter(texts), 128) for _ in range(2))
+    assert one.get_vocab() == two.get_vocab() and ids(one, texts[0]) == ids(two, texts[0])
+    assert one.model_max_length == 128

@@ -1,0 +1,81 @@
+"""Prompts: each style's text, through the tokenizer's own template or without one."""
+
+from __future__ import annotations
+
+import pytest
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from ponder.core.errors import PonderError
+from ponder.core.types import Problem
+from ponder.mini.tokenizer import CHAT_TEMPLATE
+from ponder.models.chat import STYLES, cot_style, renderer
+
+QUESTION = "What is {2+3}? {question} <|im_end|> \\n é"
+
+
+def tokenizer(template: str | None) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), chat_template=template)
+
+
+PLAIN = {
+    "qa": f"Question: {QUESTION}\nAnswer:",
+    "qa-cot": f"Question: {QUESTION}\nAnswer: Let's think step by step.",
+}
+CHAT = {
+    "chat": f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n",
+    "chat-cot": f"<|im_start|>user\n{QUESTION}\nLet's think step by step.<|im_end|>\n<|im_start|>assistant\n",
+}
+
+
+@pytest.mark.parametrize(("style", "wanted"), [*PLAIN.items(), *CHAT.items()])
+def test_styles(style: str, wanted: str) -> None:
+    """The question stands there as it is, whatever looks like markup in it."""
+    assert renderer(tokenizer(CHAT_TEMPLATE), style)(QUESTION) == wanted
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_problem_is_its_prompt(style: str) -> None:
+    render = renderer(tokenizer(CHAT_TEMPLATE), style)
+    assert render(Problem("t", QUESTION, "the answer", {"n": 1})) == render(QUESTION)
+    assert render(QUESTION).count(QUESTION) == 1 and "the gold" not in render(Problem("t", "p", "the gold"))
+
+
+def test_r1_zero_is_the_papers_prompt() -> None:
+    text = renderer(tokenizer(None), "r1-zero")("What is 2+3?")
+    assert text.startswith("A conversation between User and Assistant. The user asks a question, and the Assistant")
+    assert text.endswith(
+        "<think> reasoning process here </think> <answer> answer here </answer>. User: What is 2+3? Assistant:"
+    )
+
+
+def test_plain_styles_need_no_template_and_ignore_one() -> None:
+    for style, wanted in PLAIN.items():
+        assert renderer(tokenizer(None), style)(QUESTION) == wanted
+
+
+@pytest.mark.parametrize("style", CHAT)
+def test_chat_styles_need_a_template(style: str) -> None:
+    with pytest.raises(PonderError, match=f"no chat template .*'{style}'.*use one of qa, qa-cot, r1-zero"):
+        renderer(tokenizer(None), style)
+
+
+def test_an_unknown_style() -> None:
+    with pytest.raises(PonderError, match="unknown prompt style 'caht': one of chat, chat-cot, qa, qa-cot, r1-zero"):
+        renderer(tokenizer(CHAT_TEMPLATE), "caht")
+
+
+def test_template_arguments_reach_the_template() -> None:
+    template = "{{ messages[0]['content'] }}|{{ 'on' if enable_thinking else 'off' }}|{{ add_generation_prompt }}"
+    assert renderer(tokenizer(template), "chat", enable_thinking=True)("q") == "q|on|True"
+    assert renderer(tokenizer(template), "chat", enable_thinking=False)("q") == "q|off|True"
+
+
+def test_cot_style_is_the_same_style_with_the_cue() -> None:
+    assert {style: cot_style(style) for style in STYLES} == {
+        "chat": "chat-cot", "chat-cot": "chat-cot", "qa": "qa-cot", "qa-cot": "qa-cot", "r1-zero": "qa-cot",
+    }  # fmt: skip
+    for style in ("chat", "qa"):
+        render, cot = (renderer(tokenizer(CHAT_TEMPLATE), s) for s in (style, cot_style(style)))
+        assert cot("q").replace("Let's think step by step.", "").split("q") != cot("q").split("q")
+        assert "".join(cot("q").replace("Let's think step by step.", "").split()) == "".join(render("q").split())
