@@ -33,8 +33,11 @@ from ponder.objectives import FAMILY
 from ponder.rewards import RewardPart, compose
 from ponder.sampling.local import LocalSampler
 from ponder.training import grpo
+from ponder.training import grpo_step as steps
+from ponder.training.collect import Clock
 from ponder.training.distributed import World
-from ponder.training.grpo import Observer, Place, grpo_step, train_grpo
+from ponder.training.grpo import Observer, train_grpo
+from ponder.training.grpo_step import Place, grpo_step
 
 
 def rows_of(out_dir: Path) -> list[dict[str, Any]]:
@@ -70,8 +73,8 @@ def test_a_model_learns_to_say_what_is_rewarded(loss_type: str, frozen: float, t
 def test_an_advantage_of_the_wrong_sign_would_be_seen(
     frozen: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = grpo._advantages
-    monkeypatch.setattr(grpo, "_advantages", lambda *args: [[-a for a in values] for values in real(*args)])
+    real = steps.advantages_of
+    monkeypatch.setattr(steps, "advantages_of", lambda *args: [[-a for a in values] for values in real(*args)])
     run(World(), tmp_path, {"max_steps": 25, "save_steps": 25}, token_reward)
     assert mean(rows_of(tmp_path)[-5:], "reward") < frozen
 
@@ -230,8 +233,8 @@ def test_truncated_completions_can_be_masked() -> None:
     answers = [a for record in stepped.collected.records for a in record.answers]
     ended = [a for a in answers if a.finish == "stop"]
     assert 0 < len(ended) < len(answers)
-    (mini_batch,) = grpo._mini_batches(
-        make_team(mask_truncated_completions=True), stepped.collected, stepped.advantages, grpo.Clock()
+    (mini_batch,) = steps.mini_batches_of(
+        make_team(mask_truncated_completions=True), stepped.collected, stepped.advantages, Clock()
     )
     assert mini_batch.extent.sequences == len(answers)
     assert mini_batch.extent.tokens == sum(a.length for a in ended)
@@ -289,15 +292,15 @@ def test_a_step_with_nothing_to_learn_leaves_the_weights(value: float | None, be
     assert all(torch.equal(weight, before[name]) for name, weight in weights_of(tmp_path / "model").items())
 
 
-def poison(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
-    real, calls = grpo.policy_loss, [0]
+def poison(monkeypatch: pytest.MonkeyPatch, bad_calls: set[int]) -> None:
+    real, calls = steps.policy_loss, [0]
 
     def poisoned(*args: Any) -> Any:
         calls[0] += 1
         loss, stats = real(*args)
-        return (loss * float("nan") if calls[0] in steps else loss), stats
+        return (loss * float("nan") if calls[0] in bad_calls else loss), stats
 
-    monkeypatch.setattr(grpo, "policy_loss", poisoned)
+    monkeypatch.setattr(steps, "policy_loss", poisoned)
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_and_told(

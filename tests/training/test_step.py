@@ -14,11 +14,11 @@ from tiny_world import make_model, make_team
 from ponder.core.errors import PonderError
 from ponder.models.logprobs import token_logprobs
 from ponder.objectives import FAMILY, Extent
-from ponder.training import grpo
+from ponder.training import grpo_step as steps
 from ponder.training.batch import Batch, Row, rows_of, split
 from ponder.training.collect import Clock, collect
 from ponder.training.distributed import World, launch
-from ponder.training.grpo import Place, Team, grpo_step
+from ponder.training.grpo_step import Place, Team, grpo_step
 from ponder.training.step import Optimizer, learning_rate_at, update
 
 
@@ -30,7 +30,7 @@ def groups_of(team: Team, clock: Clock | None = None) -> Any:
 
 def rows_and_extent(team: Team) -> tuple[list[Row], Extent]:
     collected = groups_of(team)
-    advantages = grpo._advantages(team.settings, collected.records)
+    advantages = steps.advantages_of(team.settings, collected.records)
     rows = [row for g, a in zip(collected.groups, advantages, strict=True) for row in rows_of(g, a)]
     lengths = [length for record in collected.records for length in record.trained_lengths(False)]
     return rows, Extent.of_lengths(lengths, team.settings.max_completion_length)
@@ -47,10 +47,10 @@ def gradient(team: Team, parts: Sequence[Sequence[Row]], extent: Extent, pad: in
                 if isinstance(value, torch.Tensor) and value.dim() == 2
             }
             batch = replace(batch, **wide)
-        batches.append(grpo._with_fixed_logps(team, batch, Clock()))
+        batches.append(steps.with_fixed_logps(team, batch, Clock()))
     team.optimizer.gradient.zero_()
     for batch in batches:
-        loss, _ = grpo._share_of_loss(team, extent, batch)
+        loss, _ = steps.share_of_loss(team, extent, batch)
         loss.backward()
     return team.optimizer.gradient.clone()
 
@@ -79,9 +79,9 @@ def test_the_gradient_does_not_depend_on_split_order_or_padding(loss_type: str, 
 def test_groups_without_signal_cost_nothing_but_stay_in_the_denominators() -> None:
     team = make_team(reward=lambda problems, completions: _equal_for_the_first(problems, completions))
     collected = groups_of(team)
-    advantages = grpo._advantages(team.settings, collected.records)
+    advantages = steps.advantages_of(team.settings, collected.records)
     assert not any(advantages[0]) and all(any(values) for values in advantages[1:])
-    (mini_batch,) = grpo._mini_batches(team, collected, advantages, Clock())
+    (mini_batch,) = steps.mini_batches_of(team, collected, advantages, Clock())
     assert sum(batch.input_ids_BT.shape[0] for batch in mini_batch.parts) == 12
     assert mini_batch.extent.sequences == 16
     assert mini_batch.extent.tokens == sum(a.length for record in collected.records for a in record.answers)
@@ -90,8 +90,8 @@ def test_groups_without_signal_cost_nothing_but_stay_in_the_denominators() -> No
 def test_with_a_kl_every_group_is_taught() -> None:
     team = make_team(reward=lambda problems, completions: _equal_for_the_first(problems, completions), beta=0.1)
     collected = groups_of(team)
-    advantages = grpo._advantages(team.settings, collected.records)
-    (mini_batch,) = grpo._mini_batches(team, collected, advantages, Clock())
+    advantages = steps.advantages_of(team.settings, collected.records)
+    (mini_batch,) = steps.mini_batches_of(team, collected, advantages, Clock())
     assert sum(batch.input_ids_BT.shape[0] for batch in mini_batch.parts) == 16
     assert all(batch.ref_logp_BT is not None for batch in mini_batch.parts)
 
@@ -228,9 +228,9 @@ def test_learning_rate_schedules() -> None:
 
 
 def test_a_denominator_taken_from_the_micro_batch_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = grpo.policy_loss
+    real = steps.policy_loss
     monkeypatch.setattr(
-        grpo,
+        steps,
         "policy_loss",
         lambda logp, terms, variant, extent, settings: real(
             logp, terms, variant, Extent.of(terms.mask_BT, extent.max_completion_length), settings
@@ -243,7 +243,7 @@ def test_a_denominator_taken_from_the_micro_batch_would_be_seen(monkeypatch: pyt
 def test_a_shift_off_by_one_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     real = token_logprobs
     monkeypatch.setattr(
-        "ponder.training.grpo.token_logprobs",
+        "ponder.training.grpo_step.token_logprobs",
         lambda *args: tuple(value.roll(1, dims=1) for value in real(*args)),
     )
     team = make_team()

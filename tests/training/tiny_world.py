@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from ponder.core.types import Completion, Problem, Score
 from ponder.sampling.local import LocalSampler
 from ponder.training.distributed import World
-from ponder.training.grpo import Team, train_grpo
+from ponder.training.grpo import train_grpo
+from ponder.training.grpo_step import Team
 from ponder.training.settings import GRPOSettings
 from ponder.training.step import Optimizer
 

@@ -164,10 +164,10 @@ def batch_metrics(parts: Sequence[Batch]) -> dict[str, float]:
     return {"batch/micro_batches": float(len(parts)), "batch/pad_frac": 1 - tokens / places if places else 0.0}
 
 
-def machine_metrics(tokens: int, seconds: float) -> dict[str, float]:
-    """Speed in tokens a second (read and written, over all processes), and the memory's peak in GB of this process."""
-    if torch.cuda.is_available():
-        peak = torch.cuda.max_memory_allocated() / 1e9
+def machine_metrics(tokens: int, seconds: float, device: torch.device) -> dict[str, float]:
+    """Speed in tokens a second (read and written, over all processes), and this process's peak of memory in GB."""
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device) / 1e9
     else:  # kilobytes, but bytes on macOS
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
     return {"perf/throughput": tokens / max(seconds, 1e-9), "perf/max_memory_allocated_gb": peak}
