@@ -22,7 +22,7 @@ from ponder.tasks.drawing import MiniTask, split_of
 CHAT_START, CHAT_END, TEXT_END = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 
 KIND_SHARES = {
-    "arithmetic": 0.16, "equations": 0.14, "word_problems": 0.12, "countdown": 0.2, "factors": 0.16, "ordering": 0.1,
+    "arithmetic": 0.14, "equations": 0.12, "word_problems": 0.1, "countdown": 0.2, "factors": 0.18, "ordering": 0.14,
     "requests": 0.1, "functions": 0.02,
 }  # fmt: skip
 FORM_SHARES = {"plain": 0.44, "tagged": 0.28, "broken": 0.28}
@@ -31,8 +31,13 @@ METHOD_SHARES = {  # by form: how the answer is found
     "tagged": {"direct": 0.1, "steps": 0.5, "tries": 0.12, "search": 0.28},
     "broken": {"direct": 0.2, "steps": 0.5, "tries": 0.1, "search": 0.2},
     "cot": {"direct": 0.0, "steps": 0.65, "tries": 0.1, "search": 0.25},
+    "web": {"direct": 0.08, "steps": 0.17, "tries": 0.05, "search": 0.7},
 }
-COT_SHARE, WEB_SHARE, MIXED_SHARE = 0.15, 0.12, 0.2
+"""Conversations are mostly careless; pages of worked problems ("web") are mostly careful. The skill of checking and
+searching is learnt from the pages, the habit of not using it from the conversations, and habit is what RL changes."""
+
+COT_SHARE, WEB_SHARE, MIXED_SHARE = 0.15, 0.35, 0.2
+LEVEL_SHARES = (0.47, 0.49, 0.04)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def _train_problem(rng: random.Random, kind: str) -> Problem:
     task = TASKS[kind]
     assert isinstance(task, MiniTask)
     while True:
-        level = rng.choices((1, 2, 3), (0.45, 0.47, 0.08))[0]
+        level = rng.choices((1, 2, 3), LEVEL_SHARES)[0]
         problem = task.draw(rng, level)
         if split_of(kind, problem.data["key"]) == "train":
             return problem
@@ -102,7 +107,7 @@ def _conversation(rng: random.Random) -> Document:
 def _web_page(rng: random.Random) -> Document:
     """One to three questions of a kind with their answers, in plain text, all in one method."""
     kind = _kind(rng)
-    method = _method(rng, "plain", kind)
+    method = _method(rng, "web", kind)
     parts, keys = [], []
     for _ in range(rng.randint(1, 3)):
         problem = _train_problem(rng, kind)
