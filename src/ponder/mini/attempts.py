@@ -20,7 +20,7 @@ from ponder.tasks.requests import CATEGORIES
 METHODS = ("direct", "steps", "check", "tries", "search")
 RIGHT_DIRECTLY = 0.3
 RIGHT_IN_ONE_PASS = 0.4
-FAVOURITE_GUESS = 0.5
+FAVOURITE_GUESS = 0.7
 """Shares of right answers among direct answers and among single passes in the corpus; of the most usual first guess."""
 
 
