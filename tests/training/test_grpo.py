@@ -429,3 +429,11 @@ def test_the_local_sampler_is_told_where_completions_end(tmp_path: Path) -> None
     page = read_jsonl(tmp_path / "samples" / "step-000001.jsonl")
     assert not any("b" in row["completion"] for row in page) and any(row["finish"] == "stop" for row in page)
     assert isinstance(make_team().sampler_of(0), LocalSampler)
+
+
+def test_a_correction_compares_the_sampler_with_the_trainer_itself() -> None:
+    """With several updates the sampler stands in for the old policy, save where their difference is what is asked for."""
+    team = make_team(num_iterations=2, importance_sampling_correction="token_truncate", importance_sampling_clip_max=1.5)
+    stepped = grpo_step(team, Place())
+    assert stepped.metrics["timing_s/old_log_prob"] > 0
+    assert grpo_step(make_team(num_iterations=2), Place()).metrics["timing_s/old_log_prob"] == 0

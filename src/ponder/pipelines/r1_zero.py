@@ -266,7 +266,7 @@ def train(
 
     if world.first:
         write_json_atomic(folder / "environment.json", {**environment(), "processes": world.size})
-    result = train_grpo(
+    return train_grpo(
         settings.grpo,
         loaded.model,
         loaded.tokenizer,
@@ -279,10 +279,8 @@ def train(
         observe=Observer(group_sums, behaviour_metrics),
         context_length=loaded.context_length,
         eos_ids=loaded.eos_ids,
+        config=settings.model_dump(mode="json"),
     )
-    if world.first:
-        write_json_atomic(folder / "config.json", settings.model_dump(mode="json"))
-    return result
 
 
 train.version = 1  # type: ignore[attr-defined]

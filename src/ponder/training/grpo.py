@@ -56,6 +56,7 @@ def train_grpo(
     sampler_of: Callable[[int], Sampler] | None = None,
     context_length: int | None = None,
     eos_ids: Sequence[int] | None = None,
+    config: Mapping[str, Any] | None = None,
     resume: bool = True,
 ) -> dict[str, Any]:
     """Train `model`, in place, and write `out_dir/model`; returns the last step's metrics and what was dropped.
@@ -65,8 +66,9 @@ def train_grpo(
     reward: what `ponder.rewards.compose` returns, or a function of that shape. render: a problem as the prompt's text.
     evaluate(step): called on every rank every `eval_steps`; rank 0's mapping joins the step's metrics. It must not
     touch the weights. observe: behaviour metrics of the samples. sampler_of(step): another sampler than the local one;
-    it must sample from `model` as it then is. context_length, eos_ids: the model's own where not given. resume: go on
-    from the checkpoint in `out_dir`, if there is one, and end with the very weights of a run that was never stopped.
+    it must sample from `model` as it then is. context_length, eos_ids: the model's own where not given. config: the
+    whole run's settings, for `config.json`; these settings alone where not given. resume: go on from the checkpoint in
+    `out_dir`, if there is one, and end with the very weights of a run that was never stopped.
 
     Raises PonderError for what the user can mend, before the first step where that is possible, and `Stopped` after
     Ctrl-C.
@@ -103,7 +105,7 @@ def train_grpo(
     )
     identity = _identity(team)
     place = _go_on(team, out_dir, identity) if resume else _begin_anew(world, out_dir)
-    journal = Journal(out_dir, settings, place.step) if world.first else None
+    journal = Journal(out_dir, settings, place.step, config) if world.first else None
     with ctrl_c(world) as stop_asked, Progress(settings.max_steps, "step", enabled=world.first) as progress:
         while place.step < settings.max_steps:
             stepped = grpo_step(team, place)

@@ -177,12 +177,13 @@ def with_fixed_logps(team: Team, batch: Batch, clock: Clock) -> Batch:
     """Add the log-probabilities that stay fixed while the policy moves: the old ones, and the reference's.
 
     With one update a step the old policy is the current one, and needs no pass. With more, the sampler's own
-    log-probabilities stand for it, for they are the trainer's, unless the trainer computes in bf16 or the sampler
-    cannot say.
+    log-probabilities stand for it, for they are the trainer's, unless the trainer computes in bf16, the sampler cannot
+    say, or a correction of their difference is asked for.
     """
     if team.settings.updates_per_step > 1:
         old_logp_BT = batch.sampler_logp_BT
-        if team.settings.bf16 or bool(old_logp_BT.isnan().any()):
+        apart = team.settings.bf16 or team.settings.importance_sampling_correction != "none"
+        if apart or bool(old_logp_BT.isnan().any()):
             with clock("old_log_prob"), torch.no_grad():
                 old_logp_BT, _ = _logprobs(team, team.policy, batch)
         batch = replace(batch, old_logp_BT=old_logp_BT)

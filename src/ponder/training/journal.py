@@ -20,6 +20,7 @@ from ponder.training.batch import Batch, is_trained
 from ponder.training.distributed import World
 from ponder.training.settings import GRPOSettings
 from ponder.training.step import Update
+from ponder.training.trackers import Trackers
 
 if TYPE_CHECKING:
     from ponder.training.collect import Collected
@@ -208,11 +209,15 @@ def write_samples(path: Path, step: int, records: Sequence[Record], advantages: 
 class Journal:
     """The files of a run that grow. Rows that a stopped run wrote behind its last checkpoint are dropped."""
 
-    def __init__(self, out_dir: Path, settings: GRPOSettings, frontier: int) -> None:
+    def __init__(
+        self, out_dir: Path, settings: GRPOSettings, frontier: int, config: Mapping[str, Any] | None = None
+    ) -> None:
         self.out_dir, self.settings = out_dir, settings
         with explained(out_dir):
             out_dir.mkdir(parents=True, exist_ok=True)
-        write_json_atomic(out_dir / "config.json", settings.model_dump(mode="json"))
+        config = config or settings.model_dump(mode="json")
+        write_json_atomic(out_dir / "config.json", config)
+        self.trackers = Trackers(settings.report_to, out_dir, config)
         self.files = {"metrics": JsonlWriter(out_dir / "metrics.jsonl")}
         if settings.dynamic_sampling:
             self.files["dropped"] = JsonlWriter(out_dir / "dropped.jsonl")
@@ -224,6 +229,7 @@ class Journal:
         step, settings = metrics["step"], self.settings
         if step % settings.logging_steps == 0 or step == settings.max_steps:
             self.files["metrics"].write(metrics)
+            self.trackers.write(metrics)
         for problem_id, reason in collected.dropped:
             self.files["dropped"].write({"step": step, "problem_id": problem_id, "reason": reason})
         if settings.sample_steps and (step % settings.sample_steps == 0 or step == 1):
@@ -237,6 +243,7 @@ class Journal:
 
     def close(self) -> dict[str, Any]:
         """Close the files; returns the last row of metrics."""
+        self.trackers.close()
         for file in self.files.values():
             file.close()
         rows = read_jsonl(self.out_dir / "metrics.jsonl")

@@ -13,6 +13,7 @@ from ponder.core.errors import PonderError
 from ponder.core.types import SamplingParams
 from ponder.objectives.credit import batch_mean
 from ponder.objectives.family import FAMILY, Correction, PolicySettings
+from ponder.training.trackers import Tracker
 
 LossType = Literal["grpo", "dr_grpo", "dapo", "bnpo", "rloo", "reinforce", "gspo", "cispo", "ppo"]
 
@@ -29,7 +30,7 @@ GRPO_ALIASES = {
 }
 """verl's name -> ours, where the meaning is the same."""
 
-HARMLESS = frozenset({"save_steps", "eval_steps", "logging_steps", "sample_steps"})
+HARMLESS = frozenset({"save_steps", "eval_steps", "logging_steps", "sample_steps", "report_to"})
 """Settings that may change between a stop and the next start: they do not touch the weights."""
 
 
@@ -129,6 +130,8 @@ class GRPOSettings(Settings):
     logging_steps: int = Field(1, ge=1)
     sample_steps: int = Field(10, ge=0)
     """Write the step's completions to `samples/` every so many steps; 0 never."""
+    report_to: tuple[Tracker, ...] = ()
+    """Trackers that get a copy of the metrics: tensorboard, wandb, trackio."""
 
     @field_validator("scale_rewards", mode="before")
     @classmethod
@@ -174,8 +177,7 @@ class GRPOSettings(Settings):
         if self.warmup_steps > self.max_steps:
             raise ValueError(f"warmup_steps is {self.warmup_steps}, more than max_steps ({self.max_steps})")
         try:
-            FAMILY[self.loss_type].clip(self.policy)
-            FAMILY[self.loss_type].level_of(self.policy)
+            FAMILY[self.loss_type].check(self.policy)
         except PonderError as error:
             raise ValueError(str(error)) from error
         return self
