@@ -44,14 +44,17 @@ def _settings(model: Any, *overrides: str) -> R1ZeroSettings:
 def test_a_run_end_to_end_and_a_second_run_at_once(
     model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "rewards.py").write_text("def letters(completions, **kwargs):\n    return [len(set(c)) for c in completions]\n")
+    source = "def letters(completions, **kwargs):\n    return [len(set(c)) for c in completions]\n"
+    (tmp_path / "rewards.py").write_text(source)
     settings = _settings(model_dir, f"rewards=[accuracy, format, '{tmp_path}/rewards.py:letters']")
     report = r1_zero.run(settings, tmp_path)
     assert report.name == "report.html" and "<html" in report.read_text()
     rows = read_jsonl(tmp_path / "r1-zero" / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2]
-    for name in ("loss", "reward", "accuracy", "entropy", "grad_norm", "completions/mean_length", "mismatch_kl/mean",
-                 "behaviour/self_verification", "validation/accuracy", "frac_reward_zero_std", "rewards/letters/mean"):  # fmt: skip
+    for name in (
+        "loss", "reward", "accuracy", "entropy", "grad_norm", "completions/mean_length", "mismatch_kl/mean",
+        "behaviour/self_verification", "validation/accuracy", "frac_reward_zero_std", "rewards/letters/mean",
+    ):  # fmt: skip
         assert name in rows[-1], name
     assert abs(rows[-1]["mismatch_kl/mean"]) < 1e-6  # sampler and trainer are one model
     for stage, names in (
