@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from ponder.core.types import SamplingParams
+from ponder.sampling import schedule
 from ponder.sampling.decode import Prefilled
 from ponder.sampling.pick import row_keys
 from ponder.sampling.schedule import Ended, Job, Schedule
@@ -42,6 +45,12 @@ class ScriptedSession:
         for old, new in zip(source, target, strict=True):
             self.slots[new] = list(self.slots[old])
 
+    def sort(self, rows: int) -> np.ndarray:
+        """Another order each time, whatever it costs: the schedule must follow."""
+        order = np.roll(np.arange(rows), len(self.steps))[::-1].copy()
+        self.slots[:rows] = [self.slots[slot] for slot in order]
+        return order
+
     def step(self, token_B: Tensor) -> Tensor:
         self.steps.append(len(token_B))
         for slot, token in enumerate(token_B.tolist()):
@@ -71,7 +80,8 @@ def run(
     return session, ended
 
 
-def test_every_sample_ends_as_its_own_script_says() -> None:
+def test_every_sample_ends_as_its_own_script_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "EVERY", 3)
     prompts = [(2, 9), (5, 1), (3, 4), (11, 17), (7, 2), (20, 6), (1, 1), (9, 12)]
     for rows in (1, 2, 5, 24):
         session, ended = run(prompts, n=3, rows=min(rows, 24))

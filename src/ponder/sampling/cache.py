@@ -67,6 +67,13 @@ class Slots:
         self.key[layer][slots_R, :, :length] = key_RKTD
         self.value[layer][slots_R, :, :length] = value_RKTD
 
+    def arrange(self, order_B: Tensor, length: int) -> None:
+        """Put the first slots into another order, the first `length` positions."""
+        rows = order_B.shape[0]
+        for tensors in (self.key, self.value):
+            for tensor in tensors:
+                tensor[:rows, :, :length] = tensor[order_B, :, :length]
+
     def move(self, source_R: Tensor, target_R: Tensor, length: int) -> None:
         """Copy slots `source_R` over slots `target_R`, the first `length` positions."""
         for tensors in (self.key, self.value):

@@ -18,7 +18,10 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from ponder.sampling.cache import BLOCK, Slots
+from ponder.sampling.spans import better_order, spans
 from ponder.sampling.weights import Weights, read_weights
+
+_WORTH_CPU, _WORTH_CUDA = 1 << 20, 1 << 27  # bytes of keys and values that are read in the time of a few launches
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
@@ -48,6 +51,9 @@ class FusedSession:
         self.epsilon = torch.tensor(
             w.epsilon, dtype=torch.float32 if self.dtype.itemsize < 4 else self.dtype, device=self.device
         )
+        # Positions that must be saved in a layer before attention in several spans pays for its launches.
+        per_position = 2 * w.kv_heads * w.head_size * self.dtype.itemsize
+        self.worth = (_WORTH_CUDA if self.device.type == "cuda" else _WORTH_CPU) // per_position
         # float32 scores may be added up by plain multiplications; in half precision the softmax needs SDPA's float32.
         self.plain_attention = self.dtype == torch.float32
 
@@ -92,34 +98,52 @@ class FusedSession:
         self.length_B[target_R] = self.length_B[source_R]
         self.lengths[list(target)] = self.lengths[list(source)]
 
+    def sort(self, rows: int) -> np.ndarray | None:
+        """Put the first `rows` rows into order of length, where that pays."""
+        order = better_order(self.lengths[:rows], self.worth)
+        if order is not None:
+            order_B = torch.from_numpy(order).to(self.device)
+            self.slots.arrange(order_B, int(self.lengths[:rows].max()))
+            self.length_B[:rows] = self.length_B[order_B]
+            self.lengths[:rows] = self.lengths[order]
+        return order
+
     def step(self, token_B: Tensor) -> Tensor:
         """Feed one token to each of the first B rows; logits [B, V] of what follows."""
         w, rows = self.weights, token_B.shape[0]
-        longest = int(self.lengths[:rows].max()) + 1
+        parts = spans(self.lengths[:rows] + 1, self.worth)
+        longest = max(length for _, _, length in parts)
         self.slots.reserve(longest, self.rows, self.longest)
         self._reach(longest)
-        if self.device.type == "cuda":  # lengths that repeat and are aligned, for the kernels and the allocator
-            longest = -(-longest // BLOCK) * BLOCK
         position_B = self.length_B[:rows]
         index_N = self.slots.flat_index(position_B)
-        seen_BL = torch.arange(longest, device=self.device) <= position_B[:, None]
+        if self.device.type == "cuda":  # lengths that repeat and are aligned, for the kernels and the allocator
+            parts = [(start, stop, -(-length // BLOCK) * BLOCK) for start, stop, length in parts]
+        masks = [self._mask(position_B[start:stop], length) for start, stop, length in parts]
         attend = self._attend_plain if self.plain_attention else self._attend_sdpa
-        mask = seen_BL
-        if self.plain_attention:
-            bias_BL = torch.zeros(seen_BL.shape, dtype=self.dtype, device=self.device)
-            mask = bias_BL.masked_fill_(~seen_BL, -math.inf).repeat_interleave(w.kv_heads, 0)[:, None]
 
         def attend_slots(layer: int, q_BHD: Tensor, k_BKD: Tensor, v_BKD: Tensor) -> Tensor:
             self.slots.write(layer, index_N, k_BKD, v_BKD)
-            key = self.slots.key[layer][:rows, :, :longest]
-            value = self.slots.value[layer][:rows, :, :longest]
-            return attend(q_BHD, key, value, mask).reshape(rows, -1)
+            key, value = self.slots.key[layer], self.slots.value[layer]
+            seen = [
+                attend(q_BHD[start:stop], key[start:stop, :, :length], value[start:stop, :, :length], mask)
+                for (start, stop, length), mask in zip(parts, masks, strict=True)
+            ]
+            return (seen[0] if len(seen) == 1 else torch.cat(seen)).reshape(rows, -1)
 
         cos, sin = self.cos_LD[position_B].unsqueeze(1), self.sin_LD[position_B].unsqueeze(1)
         hidden_BW = self._layers(F.embedding(token_B, w.embedding), cos, sin, attend_slots)
         position_B += 1
         self.lengths[:rows] += 1
         return self._logits(hidden_BW)
+
+    def _mask(self, position_R: Tensor, length: int) -> Tensor:
+        """What each row may look at: booleans [R, L], or for plain attention what is added to its scores [N, 1, L]."""
+        seen_RL = torch.arange(length, device=self.device) <= position_R[:, None]
+        if not self.plain_attention:
+            return seen_RL
+        bias_RL = torch.zeros(seen_RL.shape, dtype=self.dtype, device=self.device).masked_fill_(~seen_RL, -math.inf)
+        return bias_RL.repeat_interleave(self.weights.kv_heads, 0)[:, None]
 
     def _attend_plain(self, q_BHD: Tensor, key_BKLD: Tensor, value_BKLD: Tensor, bias_N1L: Tensor) -> Tensor:
         w = self.weights

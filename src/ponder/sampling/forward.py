@@ -91,6 +91,9 @@ class ForwardSession:
         for old, new in zip(source, target, strict=True):
             self.lengths[new] = self.lengths[old]
 
+    def sort(self, rows: int) -> None:
+        """Nothing is gained by it: the model's own attention looks as far for every row as for the longest."""
+
     def step(self, token_B: Tensor) -> Tensor:
         """Feed one token to each of the first B rows (the others are dropped); logits [B, V] of what follows."""
         rows = token_B.shape[0]

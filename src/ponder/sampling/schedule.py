@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from ponder.core.types import Finish, SamplingParams
 from ponder.sampling.decode import Prefilled
 from ponder.sampling.pick import choose
+from ponder.sampling.spans import EVERY
 from ponder.sampling.stopping import EOS, LOOK, StopText, decode
 
 _PREFILL_TOKENS = 4096  # padded prompt tokens read at once: bounds the memory of a prefill
@@ -67,6 +68,10 @@ class Session(Protocol):
         """Rows `target` become copies of rows `source`."""
         ...
 
+    def sort(self, rows: int) -> np.ndarray | None:
+        """Put the first `rows` rows into an order in which steps cost clearly less; that order, None where it stays."""
+        ...
+
     def step(self, token_B: Tensor) -> Tensor:
         """Feed one token to each of the first B rows and forget the others; logits [B, V]."""
         ...
@@ -84,10 +89,6 @@ class _Supply:
 
     def __bool__(self) -> bool:
         return bool(self.jobs or self.samples)
-
-    @property
-    def waiting(self) -> int:
-        return len(self.samples) + sum(len(job.indices) for job in self.jobs)
 
     def take(self, wanted: int) -> list[tuple[int, Job, int]]:
         """At most `wanted` samples, all of one batch of prompts (`self.ready`)."""
@@ -135,12 +136,16 @@ class Schedule:
 
     def run(self) -> None:
         """Until all work is done."""
+        steps = 0
         while True:
             while self.supply and self.live - len(self.holes) < self.slots:
                 self._join()
             self._close_holes()
             if not self.live:
                 return
+            steps += 1
+            if steps % EVERY == 0:
+                self._sort()
             logits_BV = self.session.step(self.token_S[: self.live])
             self._sample(logits_BV, slice(0, self.live), range(self.live))
 
@@ -247,3 +252,15 @@ class Schedule:
                 self.owner[new] = self.owner[old]
         self.live, self.holes = live, []
         self.session.rows = live
+
+    def _sort(self) -> None:
+        """Let the session reorder the rows in flight, and follow it."""
+        order = self.session.sort(self.live)
+        if order is None:
+            return
+        order_R = torch.from_numpy(order).to(self.session.device)
+        for state in (self.token_S, self.count_S, self.key_S, self.tokens_SC, self.logps_SC):
+            state[: self.live] = state[order_R]
+        for known in (self.counts, self.limits):
+            known[: self.live] = known[order]
+        self.owner[: self.live] = [self.owner[slot] for slot in order.tolist()]
