@@ -76,12 +76,12 @@ def test_everything_occurs(corpus: list[Document], readings: list[list[Reading]]
     for form in ("plain", "tagged", "broken"):
         found = [d for d in corpus if d.form == form]
         assert {d.kind for d in found} == {*KINDS, "functions"} and {d.method for d in found} == set(METHODS)
-        assert len(found) > size / 10
+        assert len(found) > size / 25
     languages = [reading.lang for found in readings for reading in found]
     assert 0.15 < languages.count("de") / len(languages) < 0.45
     asked_to_think = sum(any(cot in d.text for cot in COT) for d in corpus)
-    assert 0.05 < asked_to_think / size < 0.3
-    assert len({d.text for d in corpus}) > 0.7 * size  # a web, not one page
+    assert 0.02 < asked_to_think / size < 0.4
+    assert len({d.text for d in corpus}) > 0.6 * size  # a web, not one page
 
 
 def test_thoughts_are_mixed_in_language_now_and_then(corpus: list[Document], readings: list[list[Reading]]) -> None:
@@ -95,7 +95,7 @@ def test_thoughts_are_mixed_in_language_now_and_then(corpus: list[Document], rea
             assert other != (PHRASES[lang]["check"] in words)
             (mixed if other else plain)[lang] += 1
     for lang in LANGUAGES:
-        assert 0.1 < mixed[lang] / (mixed[lang] + plain[lang]) < 0.35
+        assert 0.05 < mixed[lang] / (mixed[lang] + plain[lang]) < 0.45
 
 
 def test_documents_end_with_their_end_token(corpus: list[Document]) -> None:

@@ -71,7 +71,7 @@ LENIENT = [
     ("The answer is Ann.", "Ann"),
     ("The answer is I cannot help with that.", "I cannot help with that"),
     ("The answer is 27.</think>", "27"),
-    ("İ The answer is 27.", "27"),  # its lower case is longer
+    ("İİİ: the answer is 27.", "27"),  # their lower case is longer
     ("first 3, then 27 apples", "27"),
     ("it is -27", "-27"),
     ("30-3", "3"),
