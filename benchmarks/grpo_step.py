@@ -9,11 +9,13 @@ where both sample until an end token or the limit. What is equal, what is not, a
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import math
 import os
 import platform
 import resource
+import signal
 import socket
 import statistics
 import subprocess
@@ -34,6 +36,7 @@ from ponder.core.records import environment, usable_cores
 from ponder.core.seeds import random_of
 
 ENGINES = Path(__file__).with_name("grpo_engines.py")
+LIBC = ctypes.CDLL(None)
 QUANTITIES = (
     ("rollout tokens/s", lambda r: r["completion_tokens"] / r["rollout_s"]),
     ("train tokens/s", lambda r: r["all_tokens"] / r["update_s"]),
@@ -134,7 +137,7 @@ def run_engine(engine: str, spec: Spec, layout: tuple[int, int], cores: Sequence
     start, busy, own = time.monotonic(), machine_seconds(), children_seconds()
     with open(log, "w") as stream:
         started = [
-            subprocess.Popen(command, env=env, stdout=stream, stderr=stream, preexec_fn=lambda: pin(cores))
+            subprocess.Popen(command, env=env, stdout=stream, stderr=stream, preexec_fn=lambda: settle(cores))
             for env in environments
         ]
         try:
@@ -162,9 +165,11 @@ def wait_for(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         time.sleep(0.05)
 
 
-def pin(cores: Sequence[int]) -> None:
-    """Let this process run on `cores` alone, where the system can."""
-    if hasattr(os, "sched_setaffinity"):
+def settle(cores: Sequence[int]) -> None:
+    """In a new engine's process: run on `cores` alone, and end with the process that started it."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        LIBC.prctl(pr_set_pdeathsig, signal.SIGKILL)
         os.sched_setaffinity(0, cores)
 
 
@@ -350,7 +355,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def benchmark(args: argparse.Namespace) -> None:
     """All rounds, and the tables."""
-    cores = sorted(os.sched_getaffinity(0))[: args.processes] if hasattr(os, "sched_getaffinity") else []
+    cores = sorted(os.sched_getaffinity(0))[: args.processes] if sys.platform == "linux" else []
     n = args.processes
     plan = [args.settings[0]] * args.warmup
     runs: list[dict[str, list[Row]]] = []
