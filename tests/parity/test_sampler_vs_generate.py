@@ -105,3 +105,37 @@ def test_half_precision_follows_the_model(name: str) -> None:
     ]
     assert torch.cat(errors).mean() < 0.05
     assert torch.cat(errors).max() < 0.5
+
+
+def test_adapters_are_sampled_with_the_weights_that_they_add() -> None:
+    """A LoRA model of PEFT: not the decode loop's, and padded rows still get their right positions."""
+    peft = pytest.importorskip("peft")
+    base = make_model("qwen3")
+    config = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj", "up_proj"], lora_dropout=0.5)
+    model = peft.get_peft_model(base, config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(parameter, std=0.2)
+    sampler = LocalSampler(model, make_tokenizer(), max_batch_rows=5)
+    assert not sampler.fused
+    sampled = sampler.sample_ids(make_prompts(LENGTHS[:6]), SamplingParams(n=2, max_completion_length=NEW), seed=1)
+    model.eval()
+    for c in sampled:
+        expected = full_logprobs(model, c.prompt_ids, c.token_ids)
+        torch.testing.assert_close(torch.tensor(c.logprobs), expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["qwen2", "qwen3", "llama-scaled-rope", "smollm3", "gpt2"])
+def test_on_a_gpu_as_on_a_cpu(name: str) -> None:
+    """float32: greedy tokens of `generate`; both precisions: the log-probabilities of an uncached forward."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    model, prompts = make_model(name).cuda(), make_prompts(LENGTHS)
+    assert [list(c.token_ids) for c in greedy(model, prompts, rows=5)] == [generated(model, p) for p in prompts]
+    params = SamplingParams(n=2, max_completion_length=NEW)
+    for dtype, bound in ((torch.float32, 1e-4), (torch.bfloat16, 0.5)):
+        sampler = LocalSampler(model.to(dtype), make_tokenizer(), max_batch_rows=5)
+        for c in sampler.sample_ids(prompts, params, seed=1):
+            error = (torch.tensor(c.logprobs) - full_logprobs(model, c.prompt_ids, c.token_ids)).abs().max()
+            assert error < bound, (dtype, error)

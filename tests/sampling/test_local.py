@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 import torch
 from tokenizers import processors
-from transformers import PreTrainedTokenizerFast
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from ponder.core.errors import PonderError
 from ponder.core.types import Completion, Sampler, SamplingParams
@@ -220,6 +221,8 @@ def test_impossible_settings_are_refused_by_name(
 
 def test_what_cannot_be_sampled_from_is_refused_by_name(tokenizer: Any) -> None:
     model = make_model("qwen3")
+    with pytest.raises(PonderError, match="prompts is one text"):
+        LocalSampler(model, tokenizer).sample("What is 12 times 7?", SamplingParams(), seed=0)
     with pytest.raises(PonderError, match="prompt 1 is empty"):
         LocalSampler(model, tokenizer).sample(["x", ""], SamplingParams(), seed=0)
     with pytest.raises(PonderError, match="context_length is 500, but the model's context is 128"):
@@ -281,19 +284,18 @@ def test_completions_are_reported_as_they_end(qwen3: Any, tokenizer: Any) -> Non
 def test_beginning_of_text_is_added_once() -> None:
     inner = make_tokenizer().backend_tokenizer
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", bos_token="<pad>")
-    plain = LocalSampler(make_model("qwen3"), tokenizer)
-    assert plain._encode("yes")[0] != 0
-    import copy
+    params, ids = SamplingParams(max_completion_length=1), tuple(make_tokenizer()("yes")["input_ids"])
 
+    def read(sampler: LocalSampler, prompts: list[str]) -> list[tuple[int, ...]]:
+        return [c.prompt_ids for c in sampler.sample(prompts, params, seed=0)]
+
+    assert read(LocalSampler(make_model("qwen3"), tokenizer), ["yes"]) == [ids]
     with_bos = copy.deepcopy(tokenizer)
     with_bos.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<pad> $A <eos>", special_tokens=[("<pad>", 0), ("<eos>", 1)]
     )
     sampler = LocalSampler(make_model("qwen3"), with_bos)
-    ids = make_tokenizer()("yes")["input_ids"]
-    assert sampler._encode("yes") == [0, *ids]
-    assert sampler._encode("<pad>yes") == [0, *ids]
-    assert sampler.sample([""], SamplingParams(max_completion_length=2), seed=0)[0].prompt_ids == (0,)
+    assert read(sampler, ["yes", "<pad>yes", ""]) == [(0, *ids), (0, *ids), (0,)]
 
 
 def test_few_rows_are_in_flight_where_memory_is_short(
@@ -308,3 +310,29 @@ def test_few_rows_are_in_flight_where_memory_is_short(
     assert sampler._affordable(longest=60, fused=True) == 1
     monkeypatch.undo()
     assert sampler._affordable(longest=60, fused=True) == 100
+
+
+def test_a_callers_autocast_does_not_round_what_is_sampled(qwen3: Any, tokenizer: Any) -> None:
+    params = SamplingParams(max_completion_length=8)
+    expected = LocalSampler(qwen3, tokenizer).sample(TEXTS, params, seed=0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert LocalSampler(qwen3, tokenizer).sample(TEXTS, params, seed=0) == expected
+
+
+def test_a_model_that_cannot_be_batched_is_not_sampled_from_in_silence(tokenizer: Any) -> None:
+    """One that takes no position ids counts padding as text."""
+
+    class Unpositioned(GPT2LMHeadModel):
+        def forward(self, input_ids: Any, attention_mask: Any = None, past_key_values: Any = None, **_: Any) -> Any:
+            positions = torch.arange(input_ids.shape[1])[None]
+            if past_key_values is not None:
+                positions = positions + past_key_values.get_seq_length()
+            return super().forward(
+                input_ids=input_ids, attention_mask=attention_mask, past_key_values=past_key_values,
+                position_ids=positions, use_cache=past_key_values is not None,
+            )  # fmt: skip
+
+    model = make_model("gpt2")
+    model.__class__ = Unpositioned
+    with pytest.warns(UserWarning, match="sampled in batches, its logits differ"):
+        LocalSampler(model, tokenizer)

@@ -161,7 +161,7 @@ def test_what_the_decode_loop_cannot_see_sends_sampling_through_the_model() -> N
 
     subtle = make_model("qwen3")
     subtle.model.layers[0].self_attn.scaling *= 3.0
-    with pytest.warns(UserWarning, match="differ from the model's own"):
+    with pytest.warns(UserWarning, match="decode loop's logits differ"):
         assert not LocalSampler(subtle, make_tokenizer()).fused
 
     for model in (hooked, other, subtle):

@@ -46,7 +46,9 @@ class ForwardSession:
         self.device = next(model.parameters()).device
         self.cache = DynamicCache()
         self.lengths: list[int] = []  # tokens of each row that the cache holds, rightmost
-        accepted = inspect.signature(model.forward).parameters
+        # An adapter's forward takes anything and hands it on to the model that it wraps.
+        wrapped = model.get_base_model() if hasattr(model, "get_base_model") else model
+        accepted = inspect.signature(wrapped.forward).parameters
         self.takes_positions = "position_ids" in accepted
         self.options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from transformers import PreTrainedModel
 
 from ponder.core.errors import PonderError
 from ponder.core.types import Completion, SamplingParams
 from ponder.sampling import forward, weights
+from ponder.sampling.check import disagreement
 from ponder.sampling.decode import FusedSession
 from ponder.sampling.forward import ForwardSession, evaluating
 from ponder.sampling.pick import row_keys
@@ -24,8 +26,8 @@ from ponder.sampling.stopping import StopText, decode, token_flags
 
 OnFinish = Callable[[int, Completion], None]
 _MEMORY_SHARE = 0.4  # of the memory that is free when a call begins, for keys and values
-_AGREES: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
-"""Whether a model's decode loop was found to agree with its forward; samplers are made often, models are not."""
+_CHECKED: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
+"""Whether the decode loop agreed with a model's forward; samplers are made often, models are not."""
 
 
 class LocalSampler:
@@ -60,13 +62,13 @@ class LocalSampler:
         self.context_length = _context_length(model, context_length)
         self.eos_ids = _eos_ids(model, tokenizer) if eos_ids is None else tuple(eos_ids)
         self._bos_id = _bos_id(tokenizer)
-        if not weights.why_not(model) and model not in _AGREES:
-            _AGREES[model] = _agrees(model)
+        if model not in _CHECKED:
+            _CHECKED[model] = _check_model(model)
 
     @property
     def fused(self) -> bool:
         """Whether the model runs through the decode loop; else through its own forward."""
-        return _AGREES.get(self.model, False) and not weights.why_not(self.model)
+        return _CHECKED[self.model] and not weights.why_not(self.model)
 
     def sample(
         self, prompts: Sequence[str], params: SamplingParams, seed: int, on_finish: OnFinish | None = None
@@ -77,7 +79,13 @@ class LocalSampler:
         beginning-of-text token where the tokenizer wants one and the text does not begin with it. The rest is said at
         `sample_ids`.
         """
-        return self.sample_ids([self._encode(prompt) for prompt in prompts], params, seed, on_finish)
+        if isinstance(prompts, str):
+            raise PonderError("prompts is one text; give a list of texts")
+        if not prompts:
+            return []
+        encoded = self.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+        bos = [] if self._bos_id is None else [self._bos_id]
+        return self.sample_ids([ids if ids[:1] == bos else bos + ids for ids in encoded], params, seed, on_finish)
 
     def sample_ids(
         self,
@@ -118,16 +126,17 @@ class LocalSampler:
         fused = self.fused
         longest = max(len(job.prompt_ids) + job.limit for job in jobs)
         rows = min(self._affordable(longest, fused), sum(len(job.indices) for job in jobs))
-        with torch.inference_mode(), contextlib.nullcontext() if fused else evaluating(self.model):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            # The model's own dtype decides; a caller's autocast would round log-probabilities behind our back.
+            stack.enter_context(torch.autocast(next(self.model.parameters()).device.type, enabled=False))
+            if not fused:
+                stack.enter_context(evaluating(self.model))
             session: Session = FusedSession(self.model, rows, longest) if fused else ForwardSession(self.model, rows)
             vocabulary = self.model.get_output_embeddings().weight.shape[0]
             flags_V = token_flags(vocabulary, self.eos_ids, stop, session.device)
             Schedule(session, jobs, params, rows, flags_V, stop, on_end).run()
         return [completion for completion in results if completion is not None]
-
-    def _encode(self, prompt: str) -> list[int]:
-        ids: list[int] = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        return [self._bos_id, *ids] if self._bos_id is not None and ids[:1] != [self._bos_id] else ids
 
     def _job(self, at: int, prompt_ids: Sequence[int], params: SamplingParams, n: int, seed: int) -> Job:
         length = len(prompt_ids)
@@ -170,25 +179,22 @@ class LocalSampler:
         return max(1, min(self.max_batch_rows, int(_MEMORY_SHARE * _free_memory(parameter.device) / (a_row * copies))))
 
 
-def _agrees(model: PreTrainedModel) -> bool:
-    """Whether decode loop and forward agree on a few tokens: transformers may change what its classes compute."""
-    size = model.get_input_embeddings().weight.shape[0]
-    ids = [(7919 * position + 1) % size for position in range(12)]
-    with torch.inference_mode(), evaluating(model):
-        session = FusedSession(model, 1, len(ids))
-        session.admit(session.prefill([ids[:8]]), [0], [0])
-        token_4 = torch.tensor(ids[8:], device=session.device)
-        own_4V = torch.cat([session.step(token[None]) for token in token_4]).float()
-        theirs_4V = model(torch.tensor([ids], device=session.device), use_cache=False).logits[0, -4:].float()
-    scale = max(1.0, float(theirs_4V.abs().max()))
-    error = float((own_4V - theirs_4V).abs().max())
-    if error <= scale * (1e-3 if session.dtype.itemsize >= 4 else 0.1) or math.isnan(scale):
-        return True
-    warnings.warn(
-        f"{type(model).__name__}: the decode loop's logits differ from the model's own by {error:.3g}; sampling goes "
-        "through the model's own forward instead, which is slower",
-        stacklevel=3,
-    )
+def _check_model(model: PreTrainedModel) -> bool:
+    """Whether the decode loop may be used. What both ways of sampling compute is compared with the model's forward."""
+    if not weights.why_not(model):
+        reason = disagreement(model, FusedSession(model, 2, 16))
+        if not reason:
+            return True
+        warnings.warn(
+            f"{type(model).__name__}: the decode loop's {reason}; sampling goes through the model's own "
+            "forward instead, which is slower",
+            stacklevel=3,
+        )
+    if reason := disagreement(model, ForwardSession(model, 2)):
+        warnings.warn(
+            f"{type(model).__name__}: sampled in batches, its {reason}: completions and log-probabilities will be off",
+            stacklevel=3,
+        )
     return False
 
 
@@ -236,8 +242,8 @@ def _free_memory(device: torch.device) -> int:
         # What the allocator holds but does not use is free to us as well.
         idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + idle
-    with contextlib.suppress(OSError, ValueError, StopIteration), open("/proc/meminfo") as lines:
-        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30
+    free = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):  # a container may have less than its machine
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        free = min(free, max(limit - used, 0))
+    return free

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,19 +22,17 @@ class StopText:
 
     def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
         self.tokenizer, self.stop = tokenizer, tuple(stop)
-        self.tail = (
-            max((len(text.encode()) for text in stop), default=0) + 4
-        )  # a token is at least one byte, but for oddities
+        # A token is at least a byte of text, but for oddities.
+        self.tail = max((len(text.encode()) for text in stop), default=0) + 4
 
     def flags(self, size: int) -> list[bool]:
         """Which of the `size` tokens may complete a stop string."""
         last = {text[-1] for text in self.stop}
-        texts = self.tokenizer.batch_decode([[token] for token in range(min(size, len(self.tokenizer)))])
-        anything = any(
-            char.isspace() for char in last
-        )  # some tokenizers add or drop a space according to the neighbours
+        # Some tokenizers add or drop a space according to a token's neighbours.
+        anything = any(char.isspace() for char in last)
         # U+FFFD: part of a character, which may be the last one.
-        flags = [anything or not text or "�" in text or not last.isdisjoint(text) for text in texts]
+        texts = _token_texts(self.tokenizer)[:size]
+        flags = [anything or not text or "\ufffd" in text or not last.isdisjoint(text) for text in texts]
         return flags + [False] * (size - len(flags))
 
     def near(self, tail_ids: Sequence[int]) -> bool:
@@ -49,6 +48,17 @@ class StopText:
         """`text` up to the first stop string; None where it holds none."""
         places = [place for stop in self.stop if (place := text.find(stop)) >= 0]
         return text[: min(places)] if places else None
+
+
+_TEXTS: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
+
+
+def _token_texts(tokenizer: Any) -> list[str]:
+    """Each token's text by itself; worked out once for a tokenizer, and again where tokens were added to it."""
+    size = len(tokenizer)
+    if len(_TEXTS.get(tokenizer, ())) != size:
+        _TEXTS[tokenizer] = [decode(tokenizer, [token]) for token in range(size)]
+    return _TEXTS[tokenizer]
 
 
 def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
