@@ -96,6 +96,7 @@ def judge(
         correct = correct_lenient if parsed.well_formed else False
     return {
         "id": problem.id,
+        "content": str(problem.data.get("key", problem.id)),
         "task": problem.task,
         "level": problem.data.get("level"),
         "language": problem.data.get("lang"),

@@ -97,7 +97,8 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     Each holds `problems`, `samples`, `samples_per_problem` (the most of any problem), `unknown` and `aborted` (counted,
     and left out of every rate), and an interval (`metrics.Estimate` as a dict) for each of MEASURES, and for `avg@k`,
     `pass@k` and `maj@k`, k a power of two and the number of samples. With one sample a problem proportions carry
-    Wilson's interval, else resampling of whole problems. avg@k is the mean accuracy (what "pass@1" mostly means
+    Wilson's interval, else resampling of whole problems (the wordings of one content as one). avg@k is the mean
+    accuracy (what "pass@1" mostly means
     elsewhere).
     """
     tasks: dict[str, list[Row]] = {}
@@ -117,7 +118,7 @@ def _figures(rows: Sequence[Row], name: str) -> dict[str, Any]:
         "unknown": sum(row["correct"] is None or row["correct_lenient"] is None for row in used),
         "aborted": len(rows) - len(used),
     }
-    for measure, estimate in _estimates(list(groups.values()), name).items():
+    for measure, estimate in _estimates(_by_content(groups), name).items():
         figures[measure] = estimate.as_dict()
     if most:
         figures[f"avg@{most}"] = figures["accuracy"]
@@ -132,6 +133,15 @@ def _by_problem(rows: Sequence[Row]) -> dict[str, list[Row]]:
     for row in rows:
         groups.setdefault(row["id"], []).append(row)
     return groups
+
+
+def _by_content(groups: Mapping[str, Sequence[Row]]) -> list[list[Row]]:
+    """The rows of problems that are one content in several wordings, together: they are not independent, so intervals
+    resample them as one."""
+    contents: dict[tuple[str, str], list[Row]] = {}
+    for problem, rows in groups.items():
+        contents.setdefault((rows[0]["task"], rows[0].get("content", problem)), []).extend(rows)
+    return list(contents.values())
 
 
 def _sums(groups: Sequence[Sequence[Row]], measures: Mapping[str, Ratio]) -> tuple[np.ndarray, np.ndarray]:
@@ -166,18 +176,20 @@ def vote_of(row: Row) -> str | None:
 
 def _at_k(groups: Mapping[str, Sequence[Row]], k: int, name: str) -> dict[str, Estimate]:
     """pass@k and maj@k over the problems with at least k known samples."""
-    passes, votes = [], []
+    sums: dict[tuple[str, str], np.ndarray] = {}  # by content: what passes, what is voted right, how many problems
     for problem, group in groups.items():
         known = [row for row in group if row["correct"] is not None]
         if len(known) >= k:
             correct = [bool(row["correct"]) for row in known]
-            passes.append(pass_at_k(len(known), sum(correct), k))
-            votes.append(maj_at_k([vote_of(row) for row in known], correct, k, problem))
-    one_P = np.ones(len(passes))
-    found = {}
-    for label, values in ((f"pass@{k}", passes), (f"maj@{k}", votes)):
-        found[label] = clustered(np.array(values), one_P, "summary", name, proportion=True)[0]
-    return found
+            passed = pass_at_k(len(known), sum(correct), k)
+            voted = maj_at_k([vote_of(row) for row in known], correct, k, problem)
+            content = (group[0]["task"], group[0].get("content", problem))
+            sums[content] = sums.get(content, np.zeros(3)) + (passed, voted, 1.0)
+    values_P3 = np.array(list(sums.values())).reshape(-1, 3)
+    return {
+        label: clustered(values_P3[:, column], values_P3[:, 2], "summary", name, proportion=True)[0]
+        for column, label in enumerate((f"pass@{k}", f"maj@{k}"))
+    }
 
 
 def validation_metrics(rows: Sequence[Row], prefix: str = "validation") -> dict[str, float]:
@@ -223,8 +235,9 @@ def _compared(
     name: str,
 ) -> dict[str, dict[str, Any]]:
     table = {measure: MEASURES[measure] for measure in measures}
-    top_a, bottom_a = _sums([a_groups[problem] for problem in problems], table)
-    top_b, bottom_b = _sums([b_groups[problem] for problem in problems], table)
+    # The same problems on both sides make the same contents, in the same order.
+    top_a, bottom_a = _sums(_by_content({problem: a_groups[problem] for problem in problems}), table)
+    top_b, bottom_b = _sums(_by_content({problem: b_groups[problem] for problem in problems}), table)
     found = {}
     for m, measure in enumerate(table):
         gap = paired_ratio(top_a[:, m], bottom_a[:, m], top_b[:, m], bottom_b[:, m], "compare", name)
@@ -233,8 +246,8 @@ def _compared(
             for top, bottom in ((top_a, bottom_a), (top_b, bottom_b))
         ]
         found[measure] = {
-            "a": sides[0], "b": sides[1], "difference": gap.value, "low": gap.low, "high": gap.high, "n": gap.n,
-            "verdict": verdict(gap),
+            "a": sides[0], "b": sides[1], "difference": gap.value, "low": gap.low, "high": gap.high,
+            "n": len(problems), "verdict": verdict(gap),
         }  # fmt: skip
     return found
 

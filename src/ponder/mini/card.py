@@ -33,7 +33,7 @@ in think / answer tags, right and wrong. It is a base model: it imitates that we
 trained further.
 
 - **Corpus:** `ponder.mini.corpus`, train split only; validation and test problems never occur in it (asserted for every
-  document). {trained['num_tokens'] / 1e6:.1f} M tokens seen, last loss {trained['loss']:.3f} nats a token.
+  document). {trained['num_tokens'] / 1e6:.1f} M tokens seen, loss {trained['mean_loss']:.3f} nats a token at the end.
 - **Made by:** `ponder run mini-base`.
 - **Licence:** Apache-2.0, weights and corpus. Nobody's data was used.
 

@@ -29,7 +29,7 @@ def headline(records: Records) -> str:
     lead = (
         "Strict: one thought, then one answer, nothing else, and the answer is right. Lenient: the answer is right "
         "wherever it stands. The base is also asked to think step by step and read leniently, since it was never "
-        "taught the form. Intervals are 95%; the unit is the problem, not the sample."
+        "taught the form. Intervals are 95%; the unit is the problem, all its samples and wordings together."
     )
     return section("result", "Before and after", body, lead)
 

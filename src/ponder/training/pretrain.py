@@ -18,7 +18,7 @@ from pydantic import Field
 
 from ponder.core.config import Settings
 from ponder.core.progress import Progress
-from ponder.core.records import JsonlWriter
+from ponder.core.records import JsonlWriter, read_jsonl
 from ponder.core.seeds import random_of
 from ponder.training.checkpoint import (
     agree,
@@ -91,7 +91,8 @@ def pretrain(
     world: World,
     seed: object,
 ) -> Mapping[str, Any]:
-    """Train `model` in place and write `out_dir/model`; returns loss and tokens. Goes on from `out_dir`'s checkpoint.
+    """Train `model` in place and write `out_dir/model`; returns loss and tokens (on rank 0, with
+    `mean_loss` over the last 25 logged steps: batches of like length differ). Goes on from `out_dir`'s checkpoint.
 
     block(i): the token ids of the i-th block of documents, end tokens included; the same on every rank.
     """
@@ -139,6 +140,8 @@ def pretrain(
                 save_checkpoint(out_dir / "checkpoints", step, state, model, tokenizer, optimizer.state_dict())
     if journal:
         journal.close()
+        last = read_jsonl(out_dir / "metrics.jsonl")[-25:]
+        row = {**row, "mean_loss": sum(r["loss"] for r in last) / len(last)}
         save_model(out_dir / "model", model, tokenizer)
     return row
 
