@@ -144,10 +144,10 @@ def test_under_torchrun_the_same_code_joins(tmp_path: Path) -> None:
         "import sys\n"
         "from ponder.training.distributed import launch\n"
         "def work(world):\n"
-        "    print('said', world.gather(world.rank), flush=True)\n"
+        "    sys.stdout.write(f'said {world.gather(world.rank)}\\n')\n"
         "launch(work, 7)\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     output = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment, check=True).stdout
-    assert output.count("said [0, 1]") == 2
+    assert output.count("said [0, 1]") == 2, output
