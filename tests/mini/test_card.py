@@ -13,9 +13,8 @@ def test_the_figures_are_in_it() -> None:
         "cot-greedy": {"countdown": {**row, "correct_lenient": 0.55}, "all": row},
         "styles": [{"task": "countdown", "style": "one pass", "share": 0.66, "right": 0.77, "tokens": 88.4}],
     }
-    text = card(
-        {"layers": 4, "hidden": 128}, {"parameters": 1_234_567, "num_tokens": 13_600_000, "loss": 0.4567}, measured
-    )
+    trained = {"parameters": 1_234_567, "num_tokens": 13_600_000, "loss": 0.1234, "mean_loss": 0.4567}
+    text = card({"layers": 4, "hidden": 128}, trained, measured)
     assert text.startswith("---\nlicense: apache-2.0\n")
     for wanted in (
         "1.23 M parameters", "4 layers of width 128", "13.6 M tokens", "0.457 nats", "1 kinds",
