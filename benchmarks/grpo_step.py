@@ -102,7 +102,7 @@ def random_model(folder: Path) -> Path:
 
 
 def recorded_lengths(rows: int, limit: int) -> list[int]:
-    """Lengths with a long tail, as a base model's: log-normal, cut at `limit`. With 160: median 20, mean 30."""
+    """Lengths with a long tail, as a base model's: log-normal, cut at `limit`. With 160: median 20, mean 28."""
     rng = random_of("grpo_step", "lengths")
     return [min(limit, max(2, round(rng.lognormvariate(math.log(limit / 8), 0.9)))) for _ in range(rows)]
 

@@ -217,6 +217,7 @@ def test_several_answers_are_no_answer(name: str, joint: str, data: st.DataObjec
     """Listing a wrong answer beside the right one, in either order, is wrong: text cannot turn wrong into right."""
     gold = EXAMPLES[name].answer
     other = data.draw(st.sampled_from([w for w in WRONG[name] if w.strip(" .\n=x") and len(w) < 400]))
+    assume(not (name == "countdown" and "=" in joint))  # `3*5+7 = 22` states what it is worth: no second answer
     assume(other not in ("cat", "cat cat", "apple"))  # beginnings of right answers: completing one is no forgery
     for listed in (gold + joint + other, other + joint + gold):
         if (name, listed) not in (("equations", "x=5"), ("equations", "x = 5")):  # from "x": a right answer, no list
