@@ -65,7 +65,10 @@ class Run:
             log.info("%s: done already", name)
             return final
         with explained(self.out):
-            self.out.mkdir(parents=True, exist_ok=True)
+            try:
+                self.out.mkdir(parents=True, exist_ok=True)
+            except FileNotFoundError as error:  # a place that is no ordinary folder, such as /proc
+                raise PonderError(f"{self.out} cannot be made there; choose another folder (--out DIR)") from error
         with _alone(self.out):
             with explained(partial):
                 resumed = _prepare(partial, name, identity, fingerprint)

@@ -54,19 +54,12 @@ def load_model(
     source = resolve_model(name_or_dir)
     path = source if isinstance(source, Path) else fetch(source)
     check_directory(path)
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     name = str(path)
     with _quiet(), one_line(name):
-        raw = _raw_config(name)
-        config = AutoConfig.from_pretrained(name)
-        _check_causal(config, raw, name)
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        size = 1 + max(tokenizer.get_vocab().values(), default=-1)
-        if size <= len(tokenizer.all_special_ids):  # transformers makes up an empty one where files are missing
-            raise PonderError(f"{name} has no tokenizer; add its tokenizer files")
-        # Read before the weights: a missing end token should not cost a minute of loading.
-        eos_ids = _eos_ids(name, raw, tokenizer)
+        # All of this before the weights: a missing end token should not cost a minute of loading.
+        config, tokenizer, size, eos_ids = _outline(name)
         model, report = AutoModelForCausalLM.from_pretrained(
             name, config=config, dtype=number, output_loading_info=True, ignore_mismatched_sizes=True
         )
@@ -86,6 +79,30 @@ def load_model(
     except torch.cuda.OutOfMemoryError as error:
         raise PonderError(f"{name} does not fit into the GPU's memory; choose dtype=bfloat16 or device=cpu") from error
     return LoadedModel(model, tokenizer, str(name_or_dir), _context_length(config, tokenizer), eos_ids)
+
+
+def load_tokenizer(name_or_dir: str | Path) -> tuple[Any, int]:
+    """The tokenizer, and the context length, without the weights. Raises PonderError as `load_model` does."""
+    source = resolve_model(name_or_dir)
+    path = source if isinstance(source, Path) else fetch(source)
+    check_directory(path)
+    with _quiet(), one_line(str(path)):
+        config, tokenizer, _, _ = _outline(str(path))
+    return tokenizer, _context_length(config, tokenizer)
+
+
+def _outline(name: str) -> tuple[Any, Any, int, tuple[int, ...]]:
+    """What can be known without the weights: configuration, tokenizer, size of its vocabulary, end tokens."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    raw = _raw_config(name)
+    config = AutoConfig.from_pretrained(name)
+    _check_causal(config, raw, name)
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    size = 1 + max(tokenizer.get_vocab().values(), default=-1)
+    if size <= len(tokenizer.all_special_ids):  # transformers makes up an empty one where files are missing
+        raise PonderError(f"{name} has no tokenizer; add its tokenizer files")
+    return config, tokenizer, size, _eos_ids(name, raw, tokenizer)
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:

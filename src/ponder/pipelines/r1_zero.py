@@ -25,7 +25,7 @@ from ponder.evals import behaviour_metrics, evaluate, merge, shard, spec_of, val
 from ponder.evals.behaviours import group_sums
 from ponder.mini.styles import StyleRow, pays, style_table
 from ponder.models.chat import STYLES, cot_style, renderer
-from ponder.models.load import LoadedModel, load_model, parameter_count, resolve_model
+from ponder.models.load import LoadedModel, load_model, load_tokenizer, parameter_count, resolve_model
 from ponder.pipelines import Pipeline, Plan
 from ponder.pipelines.estimate import LIKELY_LENGTH, matrix_rate, memory_gb, sampling_seconds, training_seconds
 from ponder.pipelines.together import stage
@@ -35,6 +35,7 @@ from ponder.tasks import KINDS, draw_mix
 from ponder.tasks.rows import read_rows
 from ponder.training.distributed import World, launch, under_torchrun
 from ponder.training.grpo import Observer, train_grpo
+from ponder.training.questions import check_lengths, encoder, usable
 from ponder.training.settings import GRPO_ALIASES, GRPOSettings
 
 SMALL_MODEL = 50_000_000
@@ -113,10 +114,23 @@ def run(settings: R1ZeroSettings, out: Path) -> Path:
 
 
 def _work(settings: R1ZeroSettings, out: Path) -> None:
+    check(settings)
     processes = processes_for(settings)
     threads = "one thread each" if processes > 1 else f"{torch.get_num_threads()} threads"
     print(f"r1-zero: {processes} {'process' if processes == 1 else 'processes'}, {threads}", file=sys.stderr)
     launch(_run, processes, (settings, out))
+
+
+def check(settings: R1ZeroSettings) -> None:
+    """Raise PonderError for problems, rewards or lengths that cannot be trained on, before any minute is spent."""
+    problems = training_problems(settings)
+    held_out(settings.data, settings.evaluation.problems, "test")
+    reward_of(settings)
+    tokenizer, context_length = load_tokenizer(settings.model)
+    render = renderer(tokenizer, settings.prompt_style)
+    intake = usable(problems, settings.grpo.questions_per_step)
+    encode = encoder(tokenizer)
+    check_lengths(intake.problems, render, encode, settings.grpo.max_completion_length, context_length)
 
 
 def processes_for(settings: R1ZeroSettings) -> int:

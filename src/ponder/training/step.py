@@ -100,7 +100,8 @@ def update(
         loss.backward()
         stats = merge_stats(stats, sums)
     world.sum_(optimizer.gradient)
-    grad_norm = float(torch.linalg.vector_norm(optimizer.gradient))
+    # In double precision: summed in single, a million squares are off by 1e-4.
+    grad_norm = float(torch.linalg.vector_norm(optimizer.gradient, dtype=torch.float64))
     applied = math.isfinite(grad_norm)
     if applied:
         if 0 < max_grad_norm < grad_norm:
