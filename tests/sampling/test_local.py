@@ -225,6 +225,8 @@ def test_what_cannot_be_sampled_from_is_refused_by_name(tokenizer: Any) -> None:
         LocalSampler(model, tokenizer).sample("What is 12 times 7?", SamplingParams(), seed=0)
     with pytest.raises(PonderError, match="prompt 1 is empty"):
         LocalSampler(model, tokenizer).sample(["x", ""], SamplingParams(), seed=0)
+    with pytest.raises(PonderError, match="prompt 0 holds the token 320, and the model's vocabulary has 320"):
+        LocalSampler(model, tokenizer).sample_ids([[5, 320]], SamplingParams(), seed=0)
     with pytest.raises(PonderError, match="context_length is 500, but the model's context is 128"):
         LocalSampler(model, tokenizer, context_length=500)
     with pytest.raises(PonderError, match="max_batch_rows is 0"):
@@ -279,6 +281,16 @@ def test_completions_are_reported_as_they_end(qwen3: Any, tokenizer: Any) -> Non
     out = sampler.sample_ids(prompts, SamplingParams(), 0, on_finish=lambda i, c: seen.append((i, c)))
     assert [index for index, _ in seen] != sorted(index for index, _ in seen)
     assert dict(seen) == dict(enumerate(out))
+
+
+def test_a_callback_may_train(qwen3: Any, tokenizer: Any) -> None:
+    weight = torch.nn.Parameter(torch.ones(2))
+
+    def on_finish(index: int, completion: Completion) -> None:
+        (weight * torch.tensor(completion.logprobs[:2])).sum().backward()
+
+    LocalSampler(qwen3, tokenizer).sample(TEXTS, SamplingParams(max_completion_length=3), 0, on_finish=on_finish)
+    assert weight.grad is not None
 
 
 def test_beginning_of_text_is_added_once() -> None:

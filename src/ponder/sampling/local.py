@@ -121,7 +121,8 @@ class LocalSampler:
             for index in range(ended.index, ended.index + params.n // n):
                 results[index] = completion
                 if on_finish is not None:
-                    on_finish(index, completion)
+                    with torch.inference_mode(False):  # whatever the caller computes is not ours to freeze
+                        on_finish(index, completion)
 
         fused = self.fused
         longest = max(len(job.prompt_ids) + job.limit for job in jobs)
@@ -149,6 +150,12 @@ class LocalSampler:
                 f"to at most {self.context_length - 1} tokens"
             )
         ids = tuple(map(int, prompt_ids))
+        vocabulary = self.model.get_input_embeddings().weight.shape[0]
+        if unknown := [token for token in (min(ids), max(ids)) if not 0 <= token < vocabulary]:
+            raise PonderError(
+                f"prompt {at} holds the token {unknown[0]}, and the model's vocabulary has {vocabulary}: is this the "
+                "model's own tokenizer?"
+            )
         indices = range(at * params.n, at * params.n + n)
         return Job(ids, min(room, params.max_completion_length), indices, row_keys(seed, ids, n))
 
