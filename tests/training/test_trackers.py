@@ -27,3 +27,9 @@ def test_a_tracker_that_is_not_installed_is_one_line(tmp_path: Path, monkeypatch
     monkeypatch.setitem(trackers._MODULES, "wandb", "no_such_module_here")
     with pytest.raises(PonderError, match="pip install wandb"):
         run(World(), tmp_path, {"max_steps": 1, "report_to": ("wandb",)})
+
+
+def test_what_is_missing_is_said_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(PonderError, match=r"ponder\[track\]"):
+        trackers.check_trackers(("trackio",))

@@ -13,6 +13,9 @@ def sample(
     n: Annotated[int, typer.Option("-n", min=1, help="Completions.")] = 1,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 1.0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    top_k: Annotated[int, typer.Option(min=0, help="0 is off.")] = 0,
+    min_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.0,
+    stop: Annotated[list[str] | None, typer.Option(help="A string that ends a completion; may be repeated.")] = None,
     max_completion_length: Annotated[int, typer.Option(min=1, help="Tokens at most.")] = 512,
     style: Annotated[
         str | None, typer.Option(help="Prompt style; chat where the model has a template, else qa.")
@@ -37,7 +40,7 @@ def sample(
     loaded = load_model(model, dtype, device)
     style = style or ("chat" if loaded.tokenizer.chat_template else "qa")
     sampler = LocalSampler(loaded.model, loaded.tokenizer, context_length=loaded.context_length, eos_ids=loaded.eos_ids)
-    params = SamplingParams(n, max_completion_length, temperature, top_p)
+    params = SamplingParams(n, max_completion_length, temperature, top_p, top_k, min_p, tuple(stop or ()))
     prompt = renderer(loaded.tokenizer, style)(question)
     for number, completion in enumerate(sampler.sample([prompt], params, seed), start=1):
         why = "cut at the limit" if completion.finish == "length" else completion.finish

@@ -37,6 +37,7 @@ from ponder.training.distributed import World, launch, under_torchrun
 from ponder.training.grpo import Observer, train_grpo
 from ponder.training.questions import check_lengths, encoder, usable
 from ponder.training.settings import GRPO_ALIASES, GRPOSettings
+from ponder.training.trackers import check_trackers
 
 SMALL_MODEL = 50_000_000
 """Parameters up to which, on a CPU, one process a core beats one process with all the cores (threads of a small model
@@ -126,6 +127,7 @@ def check(settings: R1ZeroSettings) -> None:
     problems = training_problems(settings)
     held_out(settings.data, settings.evaluation.problems, "test")
     reward_of(settings)
+    check_trackers(settings.grpo.report_to)
     tokenizer, context_length = load_tokenizer(settings.model)
     render = renderer(tokenizer, settings.prompt_style)
     intake = usable(problems, settings.grpo.questions_per_step)

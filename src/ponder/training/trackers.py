@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,8 +30,10 @@ class Trackers:
 
     def __init__(self, names: Sequence[Tracker], out_dir: Path, settings: Mapping[str, Any]) -> None:
         self.names = tuple(names)
-        self.modules = {name: _module(name) for name in self.names}
         self.folder = out_dir / "tracking"
+        if "trackio" in self.names:  # read when it is imported
+            os.environ.setdefault("TRACKIO_DIR", str(self.folder / "trackio"))
+        self.modules = {name: _module(name) for name in self.names}
         self.board: Any = None
         if self.names:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +43,6 @@ class Trackers:
             os.environ.setdefault("WANDB_MODE", "offline")
             self.modules["wandb"].init(project="ponder", dir=str(self.folder), config=dict(settings))
         if "trackio" in self.modules:
-            os.environ.setdefault("TRACKIO_DIR", str(self.folder / "trackio"))
             self.modules["trackio"].init(project="ponder", config=dict(settings))
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -63,6 +65,13 @@ class Trackers:
         for name in ("wandb", "trackio"):
             if name in self.modules:
                 self.modules[name].finish()
+
+
+def check_trackers(names: Sequence[Tracker]) -> None:
+    """Raise PonderError, naming the remedy, where one of `names` is not installed; imports nothing."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise PonderError(f"report_to names {name}, which is not installed here: {_REMEDY[name]}")
 
 
 def _module(name: str) -> Any:
