@@ -218,6 +218,20 @@ def test_compare_gives_a_verdict_where_the_interval_excludes_zero() -> None:
     assert among_right["a"] is None and among_right["verdict"] == "too few problems"
 
 
+def test_wordings_of_one_content_are_resampled_as_one() -> None:
+    """Ten contents in four wordings each know no more than ten: the interval is theirs."""
+    wrong, right = run("<think>a</think><answer>-1</answer>", problems=40), run(GOOD, problems=40)
+    rows = [(right if i // 4 % 2 else wrong)[i] for i in range(40)]
+    apart = summary(rows)["overall"]["accuracy"]
+    together = summary([{**row, "content": str(i // 4)} for i, row in enumerate(rows)])["overall"]["accuracy"]
+    assert apart["value"] == together["value"] == 0.5
+    assert together["high"] - together["low"] > 1.5 * (apart["high"] - apart["low"])
+    gap = compare(wrong, rows)["overall"]["accuracy"]
+    shared = [{**row, "content": str(i // 4)} for i, row in enumerate(rows)]
+    wide = compare([{**row, "content": str(i // 4)} for i, row in enumerate(wrong)], shared)["overall"]["accuracy"]
+    assert gap["n"] == wide["n"] == 40 and wide["high"] - wide["low"] > 1.5 * (gap["high"] - gap["low"])
+
+
 def test_compare_pairs_on_problems() -> None:
     rows = run(GOOD, problems=12)
     got = compare(rows[:10], list(reversed(rows[2:])))

@@ -130,6 +130,7 @@ def test_what_cannot_be_trained_on_is_one_line(
     with pytest.raises(PonderError, match=line) as caught:
         r1_zero.run(_settings(model_dir, *overrides), tmp_path)
     assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())  # it is said before any work is done
 
 
 def test_every_recipe_is_loaded_and_planned(tmp_path: Path) -> None:

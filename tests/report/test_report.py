@@ -333,3 +333,28 @@ def test_metrics_without_a_value_leave_a_gap(tmp_path: Path) -> None:
     text = build_report(folder).read_text()
     path = re.search(r'<path class="line s1" d="([^"]+)"', text)
     assert path and path[1].count("M") == 2
+
+
+class Thinker:
+    """Always right, after the same thought every time."""
+
+    def __init__(self, thought: str, problems: Sequence[Problem]) -> None:
+        self.thought, self.gold = thought, {problem.prompt: problem.answer for problem in problems}
+
+    def sample(self, prompts: Sequence[str], params: SamplingParams, seed: int) -> list[Completion]:
+        texts = [f"<think>\n{self.thought}\n</think><answer>{self.gold[prompt]}</answer>" for prompt in prompts]
+        return [Completion((1,), tuple(range(len(self.thought))), (), text, "stop") for text in texts]
+
+
+def test_search_like_kinds_are_compared_on_length_and_checking(tmp_path: Path) -> None:
+    """A base that guesses against a model that searches: both changes are called by their name."""
+    problems = TASKS["countdown"].problems("test", 30)
+    for stage, name, thought in (
+        ("evaluation-base", "base-sampled", "1+1=2"),
+        ("evaluation-trained", "trained-sampled", "1+1=2 no\n1+2=3 no\n1+3=4 yes"),
+    ):
+        rows = evaluate(Thinker(thought, problems), problems, lambda p: p.prompt, SamplingParams(), 0)
+        write_result(tmp_path / stage, name, spec_of(problems, SamplingParams(), "chat", 0), rows)
+    text = build_report(tmp_path).read_text()
+    part = text[text.index("Search-like kinds together") :][:1500]
+    assert part.count("emerged") == 2 and "100.0" in part
