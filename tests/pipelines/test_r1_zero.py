@@ -98,6 +98,12 @@ def test_rows_of_a_file_that_are_held_out_are_left_out_of_training(tmp_path: Pat
     assert [p.answer for p in held_out(settings.data, 10, "test")] == ["5", "6"]
 
 
+def test_one_seed_is_the_trainings_too() -> None:
+    assert _settings("mini", "seed=7").grpo.seed == 7
+    assert _settings("mini", "seed=7", "grpo.seed=3").grpo.seed == 3
+    assert R1ZeroSettings(seed=5).grpo.seed == 5
+
+
 @pytest.mark.parametrize(
     ("override", "line"),
     [

@@ -89,12 +89,21 @@ class R1ZeroSettings(Settings):
     rewards: tuple[str, ...] = ("accuracy", "format")
     """Parts of the reward: accuracy, format, or `path/to/file.py:function` in TRL's form."""
     seed: int = 0
+    """Of the problems, the evaluation and (where `grpo.seed` is not given) the training."""
     data: DataSettings = DataSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     grpo: GRPOSettings = GRPOSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_seed(cls, values: Any) -> Any:
+        """`seed` is the training's too, unless `grpo.seed` is given."""
+        if isinstance(values, Mapping) and isinstance(values.get("grpo", {}), Mapping):
+            return {**values, "grpo": {"seed": values.get("seed", 0), **values.get("grpo", {})}}
+        return values
+
     @model_validator(mode="after")
-    def _one_seed(self) -> R1ZeroSettings:
+    def _known_style(self) -> R1ZeroSettings:
         if self.prompt_style not in STYLES:
             raise ValueError(f"prompt_style is {self.prompt_style!r}: one of {', '.join(STYLES)}")
         return self
