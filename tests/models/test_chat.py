@@ -79,3 +79,8 @@ def test_cot_style_is_the_same_style_with_the_cue() -> None:
         render, cot = (renderer(tokenizer(CHAT_TEMPLATE), s) for s in (style, cot_style(style)))
         assert cot("q").replace("Let's think step by step.", "").split("q") != cot("q").split("q")
         assert "".join(cot("q").replace("Let's think step by step.", "").split()) == "".join(render("q").split())
+
+
+def test_the_cue_speaks_the_language_of_the_question() -> None:
+    asked = Problem("countdown", "Bilde 5 aus 1 2 4.", "4+2-1", {"lang": "de"})
+    assert renderer(tokenizer(None), "qa-cot")(asked).endswith("Answer: Denk Schritt für Schritt.")

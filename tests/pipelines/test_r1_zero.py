@@ -12,6 +12,7 @@ import pytest
 from ponder.core.config import load_recipe, merge_overrides, parse_settings
 from ponder.core.errors import PonderError
 from ponder.core.records import read_jsonl
+from ponder.core.types import Completion, Problem
 from ponder.mini.corpus import documents
 from ponder.mini.model import new_model
 from ponder.mini.tokenizer import train_tokenizer
@@ -93,9 +94,34 @@ def test_rows_of_a_file_that_are_held_out_are_left_out_of_training(tmp_path: Pat
     rows = [{"question": f"What is {i}+1?", "answer": f"#### {i + 1}"} for i in range(6)]
     for name, part in (("train", rows), ("test", rows[4:])):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
-    settings = _settings("mini", f"data.train_file={tmp_path}/train.jsonl", f"data.test_file={tmp_path}/test.jsonl")
+    files = (f"data.train_file={tmp_path}/train.jsonl", f"data.test_file={tmp_path}/test.jsonl")
+    settings = _settings("mini", *files, "grpo.eval_steps=0")
     assert [p.answer for p in training_problems(settings)] == ["1", "2", "3", "4"]
     assert [p.answer for p in held_out(settings.data, 10, "test")] == ["5", "6"]
+
+
+def test_rows_that_validate_are_not_trained_on(tmp_path: Path) -> None:
+    rows = [{"question": f"What is {i}+1?", "answer": str(i + 1)} for i in range(100)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "test.jsonl").write_text(json.dumps({"question": "What is 0+0?", "answer": "0"}) + "\n")
+    files = (f"data.train_file={tmp_path}/train.jsonl", f"data.test_file={tmp_path}/test.jsonl")
+    settings = _settings("mini", *files, "grpo.eval_steps=1", "evaluation.validation_problems=50")
+    validated = {p.id for p in held_out(settings.data, 50, "validation")}
+    assert 3 < len(validated) < 25 and not validated & {p.id for p in training_problems(settings)}
+
+
+def test_what_cannot_change_the_weights_may_change_between_runs(model_dir: Path, tmp_path: Path) -> None:
+    report = r1_zero.run(_settings(model_dir), tmp_path)
+    assert r1_zero.run(_settings(model_dir, "grpo.save_steps=2", "grpo.logging_steps=2"), tmp_path) == report
+
+
+def test_a_template_that_opens_the_thought_is_known_to_the_rewards() -> None:
+    problem = Problem("rows", "What is 2+3?", "5")
+    completion = Completion((1,), (2,), (), "two and three</think><answer>5</answer>", "stop")
+    for opened, value in ((False, 1.0), (True, 1.2)):
+        (score,) = r1_zero.reward_of(_settings("mini"), opened)([problem], [completion])
+        assert score.value == pytest.approx(value)
+    assert r1_zero.opens_thought(lambda p: f"{p.prompt}<think>\n") and not r1_zero.opens_thought(lambda p: p.prompt)
 
 
 def test_one_seed_is_the_trainings_too() -> None:

@@ -79,10 +79,10 @@ def _rechecked(row: Row) -> tuple[float, float]:
     return float(right and hits > 0), float(right)
 
 
+# The share of right answers with at least one check or one step taken back.
 PROPORTIONS["checks_or_backtracks/right"] = _rechecked
 
 MEASURES: dict[str, Ratio] = {**PROPORTIONS, **MEANS}
-"""checks_or_backtracks/right: the share of right answers with at least one check or one step taken back."""
 
 COMPARED = (
     "accuracy", "accuracy_lenient", "format_rate", "truncation_rate", "mean_length", "mean_length/right",
@@ -98,8 +98,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     and left out of every rate), and an interval (`metrics.Estimate` as a dict) for each of MEASURES, and for `avg@k`,
     `pass@k` and `maj@k`, k a power of two and the number of samples. With one sample a problem proportions carry
     Wilson's interval, else resampling of whole problems (the wordings of one content as one). avg@k is the mean
-    accuracy (what "pass@1" mostly means
-    elsewhere).
+    accuracy (what "pass@1" mostly means elsewhere).
     """
     tasks: dict[str, list[Row]] = {}
     for row in rows:
@@ -194,8 +193,8 @@ def _at_k(groups: Mapping[str, Sequence[Row]], k: int, name: str) -> dict[str, E
 
 def validation_metrics(rows: Sequence[Row], prefix: str = "validation") -> dict[str, float]:
     """The figures of a validation during training, flat, for `metrics.jsonl`: `validation/accuracy`, the same per
-    task, and
-    `accuracy_lenient`, `format_rate`, `truncation_rate`, `mean_length` over all. What has no value is left out."""
+    task, and `accuracy_lenient`, `format_rate`, `truncation_rate`, `mean_length` over all. What has no value is left
+    out."""
     figures = summary(rows)
     names = ("accuracy", "accuracy_lenient", "format_rate", "truncation_rate", "mean_length")
     flat = {f"{prefix}/{name}": figures["overall"][name]["value"] for name in names}

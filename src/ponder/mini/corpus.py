@@ -3,7 +3,7 @@
 Each document is a question of the train split with an answer in some method and some form, drawn from the shares below:
 a small web in which most answers are direct or a single pass and often wrong, some are checked or searched, some stand
 in think / answer tags, well or badly formed, in two languages, sometimes mixed. No validation or test problem is ever
-written (`Document.key` is asserted against the split).
+written (`Document.keys` are asserted against the split).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ponder.core.seeds import random_of
 from ponder.core.types import Problem
 from ponder.mini.attempts import Attempt, attempt
 from ponder.mini.phrases import PHRASES
-from ponder.tasks import KINDS, SEARCH_LIKE, TASKS
+from ponder.tasks import SEARCH_LIKE, TASKS
 from ponder.tasks.drawing import MiniTask, split_of
 
 CHAT_START, CHAT_END, TEXT_END = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
@@ -147,5 +147,3 @@ def assert_no_held_out(document: Document) -> None:
     for key in document.keys:
         assert split_of(document.kind, key) == "train", (document.kind, key)
 
-
-__all__ = ["KINDS", "Document", "assert_no_held_out", "documents"]

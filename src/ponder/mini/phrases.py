@@ -1,6 +1,7 @@
 """The words in which the miniature world thinks, in its two languages.
 
-One table, read by the corpus writer and by the behaviour detectors, so that neither can drift from the other.
+One table for the corpus writer. The behaviour detectors have their own; `tests/evals/test_behaviours.py` runs them on
+every method of the corpus, so that neither can drift from the other.
 """
 
 from __future__ import annotations
@@ -65,8 +66,3 @@ PHRASES: dict[str, dict[str, str]] = {
         "after": "Hoffentlich hilft das!",
     },
 }
-
-VERIFICATION = tuple(PHRASES[lang]["check"] for lang in PHRASES)
-BACKTRACKING = tuple(PHRASES[lang][word] for lang in PHRASES for word in ("no", "wrong"))
-EXPLORATION = tuple(PHRASES[lang]["try"] for lang in PHRASES)
-AHA = tuple(PHRASES[lang]["wait"] for lang in PHRASES)

@@ -20,7 +20,8 @@ _CHECKED = tuple(PHRASES[lang]["check"] for lang in PHRASES)
 
 
 def style_of(text: str) -> str:
-    """`check or search`: a check, or a try with its verdict, line by line; `one pass`: other steps; else `direct`."""
+    """`check or search`: a check, or a try with its verdict, line by line; `one pass`: other sums or
+    comparisons; else `direct` (requests are written out without either, so they have no `one pass`)."""
     lines = [line.rstrip() for line in text.splitlines()]
     if any(line.endswith(_TRIED) or check in line for line in lines for check in _CHECKED):
         return "check or search"
@@ -45,6 +46,8 @@ def style_table(rows: Iterable[Mapping[str, Any]]) -> list[StyleRow]:
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     sizes: dict[str, int] = {}
     for row in rows:
+        if row["correct_lenient"] is None:  # unknown is neither right nor wrong
+            continue
         groups.setdefault((row["task"], style_of(row["output"])), []).append(row)
         sizes[row["task"]] = sizes.get(row["task"], 0) + 1
     table = []

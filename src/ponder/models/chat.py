@@ -17,6 +17,9 @@ from ponder.core.types import Problem
 COT = "Let's think step by step."
 """Zero-shot chain of thought (Kojima et al. 2022, arXiv 2205.11916)."""
 
+COT_IN = {"en": COT, "de": "Denk Schritt für Schritt."}
+"""The same by the language of the question, where the problem says it (`data["lang"]`)."""
+
 R1_ZERO = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant "
     "first thinks about the reasoning process in the mind and then provides the user with the answer. The reasoning "
@@ -27,9 +30,9 @@ R1_ZERO = (
 
 STYLES: dict[str, str] = {
     "chat": "{question}",
-    "chat-cot": "{question}\n" + COT,
+    "chat-cot": "{question}\n{cot}",
     "qa": "Question: {question}\nAnswer:",
-    "qa-cot": "Question: {question}\nAnswer: " + COT,
+    "qa-cot": "Question: {question}\nAnswer: {cot}",
     "r1-zero": R1_ZERO,
 }
 
@@ -46,13 +49,13 @@ def renderer(
         raise PonderError(f"unknown prompt style {style!r}: one of {', '.join(STYLES)}")
     text = STYLES[style]
     if not style.startswith("chat"):
-        return lambda asked: text.replace("{question}", _question(asked))
+        return lambda asked: _filled(text, asked)
     if not tokenizer.chat_template:
         plain = ", ".join(s for s in STYLES if not s.startswith("chat"))
         raise PonderError(f"the tokenizer has no chat template for style {style!r}: use one of {plain}")
 
     def render(asked: Problem | str) -> str:
-        message = {"role": "user", "content": text.replace("{question}", _question(asked))}
+        message = {"role": "user", "content": _filled(text, asked)}
         return str(
             tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True, **template_arguments)
         )
@@ -60,8 +63,9 @@ def renderer(
     return render
 
 
-def _question(asked: Problem | str) -> str:
-    return asked if isinstance(asked, str) else asked.prompt
+def _filled(text: str, asked: Problem | str) -> str:
+    question, lang = (asked, "en") if isinstance(asked, str) else (asked.prompt, str(asked.data.get("lang", "en")))
+    return text.replace("{cot}", COT_IN.get(lang, COT)).replace("{question}", question)
 
 
 def cot_style(style: str) -> str:

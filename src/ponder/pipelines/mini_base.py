@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import Field
 
-import ponder
 from ponder.core.config import Settings
 from ponder.core.records import usable_cores, write_atomic
 from ponder.core.seeds import seed_of
@@ -97,13 +96,13 @@ def measure(cfg: Mapping[str, Any], folder: Path, *, world: World, model: Path) 
     ):  # fmt: skip
         params = SamplingParams(n=n, temperature=temperature, max_completion_length=160)
         seed = seed_of("mini-base", name)
-        mine_only, render = shard(problems, world.rank, world.size), renderer(loaded.tokenizer, style)
-        mine = evaluate(sampler, mine_only, render, params, seed)
+        problems_here, render = shard(problems, world.rank, world.size), renderer(loaded.tokenizer, style)
+        mine = evaluate(sampler, problems_here, render, params, seed)
         rows = merge(world.gather(mine), problems)
         figures[name] = {
             kind: {
-                measure: round(sum(row[measure] is True for row in part) / len(part), 3)
-                for measure in ("correct", "correct_lenient", "well_formed")
+                figure: round(sum(row[figure] is True for row in part) / len(part), 3)
+                for figure in ("correct", "correct_lenient", "well_formed")
             }
             for kind in (*KINDS, "all")
             if (part := [row for row in rows if kind in (row["task"], "all")])
@@ -114,7 +113,7 @@ def measure(cfg: Mapping[str, Any], folder: Path, *, world: World, model: Path) 
             write_result(folder, name, spec_of(problems, params, style, seed), rows)
     if world.first:
         write_atomic(folder / "styles.json", json.dumps(figures, indent=2))
-    return {"accuracy": figures["sampled"]["all"]["correct"], "ponder": ponder.__version__}
+    return {"accuracy": figures["sampled"]["all"]["correct"]}
 
 
 measure.version = 1  # type: ignore[attr-defined]

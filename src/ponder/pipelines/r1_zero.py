@@ -6,8 +6,11 @@ with no supervised step before, and measure what came out on the same held-out p
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from ponder.core.progress import Progress
 from ponder.core.records import environment, usable_cores, write_json_atomic
 from ponder.core.seeds import seed_of
 from ponder.core.store import Run
+from ponder.core.thinking import THINK_OPEN
 from ponder.core.types import Problem, SamplingParams
 from ponder.evals import behaviour_metrics, evaluate, merge, shard, spec_of, validation_metrics, write_result
 from ponder.evals.behaviours import group_sums
@@ -30,13 +34,15 @@ from ponder.pipelines import Pipeline, Plan
 from ponder.pipelines.estimate import LIKELY_LENGTH, matrix_rate, memory_gb, sampling_seconds, training_seconds
 from ponder.pipelines.together import stage
 from ponder.rewards import Reward, compose, reward_part
+from ponder.rewards.combine import BUILT_IN
 from ponder.sampling.local import LocalSampler
-from ponder.tasks import KINDS, draw_mix
+from ponder.tasks import KINDS, SEARCH_LIKE, draw_mix
+from ponder.tasks.drawing import split_of
 from ponder.tasks.rows import read_rows
 from ponder.training.distributed import World, launch, under_torchrun
 from ponder.training.grpo import Observer, train_grpo
 from ponder.training.questions import check_lengths, encoder, usable
-from ponder.training.settings import GRPO_ALIASES, GRPOSettings
+from ponder.training.settings import GRPO_ALIASES, HARMLESS, GRPOSettings
 from ponder.training.trackers import check_trackers
 
 SMALL_MODEL = 50_000_000
@@ -118,6 +124,8 @@ def run(settings: R1ZeroSettings, out: Path) -> Path:
             return out / "report.html"
     else:
         _work(settings, out)
+    if os.environ.get("RANK", "0") != "0":  # under torchrun: one rank draws the page
+        return out / "report.html"
     from ponder.report import build_report
 
     return build_report(out)
@@ -127,7 +135,8 @@ def _work(settings: R1ZeroSettings, out: Path) -> None:
     check(settings)
     processes = processes_for(settings)
     threads = "one thread each" if processes > 1 else f"{torch.get_num_threads()} threads"
-    print(f"r1-zero: {processes} {'process' if processes == 1 else 'processes'}, {threads}", file=sys.stderr)
+    if not under_torchrun():
+        print(f"r1-zero: {processes} {'process' if processes == 1 else 'processes'}, {threads}", file=sys.stderr)
     launch(_run, processes, (settings, out))
 
 
@@ -160,23 +169,26 @@ def _run(world: World, settings: R1ZeroSettings, out: Path) -> None:
     measured = {**heading, "data": settings.data.model_dump(mode="json")}
     measured |= {"evaluation": settings.evaluation.model_dump(mode="json")}
     measured["max_completion_length"] = settings.grpo.max_completion_length
-    stage(world, run_, "evaluation-base", measure_base, measured, model=_input(settings.model))
-    trained = stage(world, run_, "r1-zero", train, settings, model=_input(settings.model))
+    measured["stop"] = list(settings.grpo.stop)
+    # A directory counts by its content, so that a changed model is trained anew; a hub id counts by its name.
+    model = resolve_model(settings.model)
+    stage(world, run_, "evaluation-base", measure_base, measured, model=model)
+    kept = {name: GRPOSettings.model_fields[name].default for name in HARMLESS}
+    lasting = settings.model_copy(update={"grpo": settings.grpo.model_copy(update=kept)})
+    trained = stage(world, run_, "r1-zero", train, lasting, {"grpo": settings.grpo}, model=model)
     stage(world, run_, "evaluation-trained", measure_trained, measured, model=trained / "model")
-
-
-def _input(model: str) -> Path | str:
-    """A directory counts by its content, so that a changed model is trained anew; a hub id counts by its name."""
-    return resolve_model(model)
 
 
 # ---- the problems ----
 
 
 def held_out(data: DataSettings, n: int, split: str) -> list[Problem]:
-    """`n` problems of a held-out split, or the first `n` rows of the test file."""
-    if data.test_file is not None:
+    """`n` problems of a held-out split. From files: `test` is the test file's first `n` rows, `validation` those rows
+    of the training file whose hash says so (they are not trained on)."""
+    if data.test_file is not None and split == "test":
         return read_rows(data.test_file)[:n]
+    if data.train_file is not None:
+        return [p for p in read_rows(data.train_file) if split_of("rows", p.prompt) == split][:n]
     return draw_mix(data.tasks, split, n, seed="held out", level=data.level)
 
 
@@ -185,6 +197,8 @@ def training_problems(settings: R1ZeroSettings) -> list[Problem]:
     data = settings.data
     if data.train_file is not None:
         kept = {p.prompt for p in read_rows(data.test_file)} if data.test_file is not None else set()
+        if settings.grpo.eval_steps:
+            kept |= {p.prompt for p in held_out(data, settings.evaluation.validation_problems, "validation")}
         problems = [p for p in read_rows(data.train_file) if p.prompt not in kept]
         if not problems:
             raise PonderError(f"{data.train_file}: every row is also in {data.test_file}; nothing is left to train on")
@@ -209,7 +223,8 @@ def measure_base(
                 table = style_table(rows)
                 styles = [row.__dict__ for row in table]
                 write_json_atomic(folder / "styles.json", {"styles": styles, "pays": pays(table)})
-                _tell_styles(table)
+                if any(row.task in SEARCH_LIKE for row in table):
+                    _tell_styles(table)
     return figures
 
 
@@ -219,7 +234,7 @@ def _tell_styles(table: Sequence[StyleRow]) -> None:
     for task in dict.fromkeys(row.task for row in table):
         told = [f"{row.style} {row.right:.2f} ({row.share:.2f})" for row in table if row.task == task]
         print(f"  {task:14} {'   '.join(told)}", file=sys.stderr)
-    paying = ", ".join(pays(table)) or "on none of the search-like kinds: do not expect them to grow"
+    paying = ", ".join(pays(table)) or "none of the search-like kinds; do not expect them to grow"
     print(f"  checking or searching pays on: {paying}", file=sys.stderr, flush=True)
 
 
@@ -250,6 +265,7 @@ def _measure(
         n=evaluation.n if mode == "sampled" else 1,
         temperature=evaluation.temperature if mode == "sampled" else 0.0,
         max_completion_length=cfg["max_completion_length"],
+        stop=tuple(cfg["stop"]),
     )
     seed = seed_of(cfg["seed"], "evaluation")
     rows = _evaluate(loaded, problems, renderer(loaded.tokenizer, style), params, seed, world, name)
@@ -277,13 +293,17 @@ def _headline(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def train(
-    settings: R1ZeroSettings, folder: Path, *, world: World, model: Path | str
+    settings: R1ZeroSettings, folder: Path, *, world: World, grpo: GRPOSettings, model: Path | str
 ) -> Mapping[str, Any]:
-    """GRPO on the base, from `folder`'s newest checkpoint if there is one."""
+    """GRPO on the base, from `folder`'s newest checkpoint if there is one.
+
+    grpo: the settings' own, with what may change between a stop and a start.
+    """
+    settings = settings.model_copy(update={"grpo": grpo})
     loaded = load_model(str(model), dtype="float32")
     render = renderer(loaded.tokenizer, settings.prompt_style)
     validation = held_out(settings.data, settings.evaluation.validation_problems, "validation")
-    params = SamplingParams(n=1, temperature=0.0, max_completion_length=settings.grpo.max_completion_length)
+    params = replace(settings.grpo.sampling, n=1, temperature=0.0)
 
     def validate(step: int) -> Mapping[str, Any]:
         rows = _evaluate(loaded, validation, render, params, seed_of("validation"), world, "")
@@ -296,11 +316,11 @@ def train(
         loaded.model,
         loaded.tokenizer,
         training_problems(settings),
-        reward_of(settings),
+        reward_of(settings, opened=opens_thought(render)),
         folder,
         render,
         world,
-        evaluate=validate if settings.grpo.eval_steps else None,
+        evaluate=validate if settings.grpo.eval_steps and validation else None,
         observe=Observer(group_sums, behaviour_metrics),
         context_length=loaded.context_length,
         eos_ids=loaded.eos_ids,
@@ -311,9 +331,20 @@ def train(
 train.version = 1  # type: ignore[attr-defined]
 
 
-def reward_of(settings: R1ZeroSettings) -> Reward:
-    """The parts by name; the built-in format part weighs 0.2, so that form helps but never outweighs a right answer."""
-    return compose([reward_part(spec, weight=0.2 if spec == "format" else 1.0) for spec in settings.rewards])
+def reward_of(settings: R1ZeroSettings, opened: bool = False) -> Reward:
+    """The parts by name; the built-in format part weighs 0.2, so that form helps but never outweighs a right answer.
+
+    opened: the prompt's template already wrote `<think>`.
+    """
+    parts = [reward_part(spec, weight=0.2 if spec == "format" else 1.0) for spec in settings.rewards]
+    if opened:
+        parts = [replace(p, fn=partial(p.fn, opened=True)) if p.fn in BUILT_IN.values() else p for p in parts]
+    return compose(parts)
+
+
+def opens_thought(render: Callable[[Problem], str]) -> bool:
+    """Whether prompts end with `<think>`, so that completions begin inside the thought."""
+    return render(Problem("rows", "?", "?")).rstrip().endswith(THINK_OPEN)
 
 
 # ---- the plan ----

@@ -73,7 +73,8 @@ class MiniTask:
                 found.setdefault(problem.id, problem)
         if len(found) < n:
             raise PonderError(
-                f"task {self.name} has only {len(found)} problems in split {split!r}: ask for no more than that"
+                f"task {self.name} has only {len(found)} problems in split {split!r}, and {n} were asked for: "
+                f"lower the number of problems (with several kinds, to {len(found)} for each of them)"
             )
         return list(found.values())
 

@@ -84,7 +84,7 @@ class _Rows:
 
     def problems(self, split: str, n: int, seed: str = "") -> list[Problem]:
         """There is nothing to draw from: rows are read from a file by `read_rows`."""
-        raise PonderError("problems of kind 'rows' come from a file: give data=FILE.jsonl")
+        raise PonderError("problems of kind 'rows' come from a file: give data.train_file and data.test_file")
 
     def grade(self, problem: Problem, answer: str) -> Score:
         """Right when both are the same number, or the same text."""

@@ -217,7 +217,7 @@ class Journal:
             out_dir.mkdir(parents=True, exist_ok=True)
         config = config or settings.model_dump(mode="json")
         write_json_atomic(out_dir / "config.json", config)
-        self.trackers = Trackers(settings.report_to, out_dir, config)
+        self.trackers = Trackers(settings.report_to, out_dir, config, frontier)
         self.files = {"metrics": JsonlWriter(out_dir / "metrics.jsonl")}
         if settings.dynamic_sampling:
             self.files["dropped"] = JsonlWriter(out_dir / "dropped.jsonl")

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 
 from ponder.core.config import Settings
+from ponder.core.errors import PonderError
 from ponder.core.progress import Progress
 from ponder.core.records import JsonlWriter, read_jsonl
 from ponder.core.seeds import random_of
@@ -32,6 +33,9 @@ from ponder.training.distributed import World
 from ponder.training.step import Optimizer, Stats, learning_rate_at, update
 
 Documents = Sequence[Sequence[int]]
+
+MAX_NONFINITE = 3
+"""Updates in a row whose gradient is not finite, after which training stops."""
 
 
 class PretrainSettings(Settings):
@@ -111,7 +115,7 @@ def pretrain(
         journal.truncate_after("step", step)
     batches = batches_of(block(at), settings.tokens_per_step, (seed, at))
     row: dict[str, Any] = {}
-    began, begun = time.monotonic(), tokens
+    started, tokens_before, skipped = time.monotonic(), tokens, 0
     with Progress(settings.max_steps, "step", enabled=world.first) as progress:
         while step < settings.max_steps:
             if index == len(batches):
@@ -126,11 +130,17 @@ def pretrain(
                 optimizer, partial(_loss, model, size), [world.share(batch)], learning_rate=rate,
                 max_grad_norm=settings.max_grad_norm, world=world,
             )  # fmt: skip
+            skipped = 0 if done.applied else skipped + 1
+            if skipped >= MAX_NONFINITE:
+                raise PonderError(
+                    f"step {step}: the gradient was not finite {skipped} times in a row; the last checkpoint is whole: "
+                    "lower pretrain.learning_rate"
+                )
             tokens += size
-            speed = (tokens - begun) / (time.monotonic() - began)
+            speed = (tokens - tokens_before) / (time.monotonic() - started)
             row = {
                 "step": step, "loss": float(done.stats["loss"]), "grad_norm": done.grad_norm, "learning_rate": rate,
-                "num_tokens": tokens, "perf/throughput": speed,
+                "num_tokens": tokens, "updates_skipped": float(not done.applied), "perf/throughput": speed,
             }  # fmt: skip
             if journal and (step % settings.logging_steps == 0 or step == settings.max_steps):
                 journal.write(row)

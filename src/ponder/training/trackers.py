@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -25,25 +26,33 @@ class Trackers:
     """Hands every row of metrics to each tracker in `names`.
 
     A tracker keeps its files under `out_dir/tracking` (W&B offline unless WANDB_MODE says otherwise).
+    frontier: the step from which a stopped run goes on; the trackers' run goes on too.
     Raises PonderError, naming the remedy, where a tracker is not installed; before the first step.
     """
 
-    def __init__(self, names: Sequence[Tracker], out_dir: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, names: Sequence[Tracker], out_dir: Path, settings: Mapping[str, Any], frontier: int = 0
+    ) -> None:
         self.names = tuple(names)
         self.folder = out_dir / "tracking"
         if "trackio" in self.names:  # read when it is imported
             os.environ.setdefault("TRACKIO_DIR", str(self.folder / "trackio"))
         self.modules = {name: _module(name) for name in self.names}
         self.board: Any = None
+        name = hashlib.sha256(str(out_dir.resolve()).encode()).hexdigest()[:12]  # the same run at every start
         if self.names:
             self.folder.mkdir(parents=True, exist_ok=True)
         if "tensorboard" in self.modules:
-            self.board = self.modules["tensorboard"].SummaryWriter(str(self.folder / "tensorboard"))
+            self.board = self.modules["tensorboard"].SummaryWriter(
+                str(self.folder / "tensorboard"), purge_step=frontier + 1 if frontier else None
+            )
         if "wandb" in self.modules:
             os.environ.setdefault("WANDB_MODE", "offline")
-            self.modules["wandb"].init(project="ponder", dir=str(self.folder), config=dict(settings))
+            self.modules["wandb"].init(
+                project="ponder", dir=str(self.folder), config=dict(settings), id=name, resume="allow"
+            )
         if "trackio" in self.modules:
-            self.modules["trackio"].init(project="ponder", config=dict(settings))
+            self.modules["trackio"].init(project="ponder", name=name, config=dict(settings), resume="allow")
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Log one step's numbers."""
