@@ -153,13 +153,14 @@ def test_unfinished_work_of_other_settings_is_set_aside(tmp_path, caplog):
     assert (path / "log").read_text() == "0\n1\n2\n" and read_manifest(path)["metrics"]["began_at"] == 0
     assert "rate: 0.3 -> 0.1" in caplog.text
     assert (tmp_path / "count.partial.old" / "log").read_text() == "0\n1\n"
-    # The place for it is one: a second such change replaces the first.
+    # A second such change has a place of its own.
     with pytest.raises(RuntimeError):
         run.stage("again", count, Cfg(rate=0.3), fail_at=2)
     with pytest.raises(RuntimeError):
         run.stage("again", count, Cfg(rate=0.4), fail_at=1)
     run.stage("again", count, Cfg())
-    assert (tmp_path / "again.partial.old" / "log").read_text() == "0\n"
+    assert (tmp_path / "again.partial.old" / "log").read_text() == "0\n1\n"
+    assert (tmp_path / "again.partial1.old" / "log").read_text() == "0\n"
 
 
 def test_inputs_count_by_fingerprint_and_by_content(tmp_path):

@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -215,11 +214,10 @@ def _prepare(partial: Path, name: str, identity: Mapping[str, Any], fingerprint:
         if begun is not None and _digest(begun) == fingerprint:
             log.info("%s: going on from where it was stopped", name)
             return True
-        aside = partial.with_name(f"{name}.partial.old")
+        taken = len(list(partial.parent.glob(f"{name}.partial*.old")))  # what was set aside before stays there
+        aside = partial.with_name(f"{name}.partial{taken or ''}.old")
         why = changed_keys(begun, identity) if begun is not None else "no record of its settings"
         log.warning("%s: the unfinished work there is of other settings (%s); set aside as %s", name, why, aside)
-        if aside.exists():
-            shutil.rmtree(aside)
         os.replace(partial, aside)
     partial.mkdir()
     write_json_atomic(partial / BEGUN, identity)
