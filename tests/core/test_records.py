@@ -124,12 +124,17 @@ def test_a_full_disk_under_the_writer(tmp_path):
         writer.sync()
 
 
-def test_other_libraries_words_for_a_full_disk(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[enforce fail at inline_container.cc:858] . PytorchStreamWriter failed writing file data/0",
+        "[enforce fail at inline_container.cc:672] . unexpected pos 535360 vs 535248",  # on closing the torn file
+    ],
+)
+def test_other_libraries_words_for_a_full_disk(tmp_path, monkeypatch, words):
     with pytest.raises(PonderError, match="the disk is full"), explained(tmp_path):
         raise ValueError("Error while serializing: I/O error: No space left on device (os error 28)")
-    torch_error = RuntimeError(
-        "[enforce fail at inline_container.cc:858] . PytorchStreamWriter failed writing file data/0"
-    )
+    torch_error = RuntimeError(words)
     with pytest.raises(RuntimeError), explained(tmp_path):
         raise torch_error  # there is room: something else is wrong
     monkeypatch.setattr(records.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))

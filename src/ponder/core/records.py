@@ -58,7 +58,9 @@ def os_error_line(error: BaseException, path: Path | None = None, *, refusals: b
 
 
 def _writer_failed(error: BaseException, path: Path | None) -> bool:
-    if path is None or not isinstance(error, RuntimeError) or "PytorchStreamWriter" not in str(error):
+    # torch.save's own words, of which either may be what reaches us: the first failed write, or the closing of the file.
+    told = any(words in str(error) for words in ("PytorchStreamWriter", "inline_container"))
+    if path is None or not isinstance(error, RuntimeError) or not told:
         return False
     with contextlib.suppress(OSError):
         return shutil.disk_usage(path if path.exists() else path.parent).free < 2**20
