@@ -58,7 +58,7 @@ def os_error_line(error: BaseException, path: Path | None = None, *, refusals: b
 
 
 def _writer_failed(error: BaseException, path: Path | None) -> bool:
-    # torch.save's own words, of which either may be what reaches us: the first failed write, or the closing of the file.
+    # torch.save's own words: of the first failed write, or of closing the torn file.
     told = any(words in str(error) for words in ("PytorchStreamWriter", "inline_container"))
     if path is None or not isinstance(error, RuntimeError) or not told:
         return False
