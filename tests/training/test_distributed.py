@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -147,7 +148,16 @@ def test_under_torchrun_the_same_code_joins(tmp_path: Path) -> None:
         "    sys.stdout.write(f'said {world.gather(world.rank)}\\n')\n"
         "launch(work, 7)\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    output = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment, check=True).stdout
-    assert output.count("said [0, 1]") == 2, output
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # By address, not --standalone: that looks the host's own name up, which a machine without a network cannot do.
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    with (tmp_path / "output").open("w+") as output:  # a pipe would stay open, and be waited for, in orphaned ranks
+        subprocess.run(
+            [*command, "--master-port", str(port), str(script)],
+            stdout=output, stderr=subprocess.STDOUT, timeout=100, env=environment, check=True,
+        )  # fmt: skip
+    said = (tmp_path / "output").read_text()
+    assert said.count("said [0, 1]") == 2, said

@@ -34,8 +34,10 @@ def _child(out_dir: Path, changes: dict[str, Any], processes: int) -> None:
 
 
 def start(out_dir: Path, changes: dict[str, Any], processes: int = 1) -> Any:
-    """A forked process that trains, in a group of its own: no seconds go by in imports."""
-    process = multiprocessing.get_context("fork").Process(target=_child, args=(out_dir, changes, processes))
+    """A process that trains, in a group of its own; its server has done the imports, and has no threads to lose."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ponder.training.grpo", "transformers.models.qwen3.modeling_qwen3"])
+    process = context.Process(target=_child, args=(out_dir, changes, processes))
     process.start()
     return process
 

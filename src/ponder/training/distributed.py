@@ -123,6 +123,7 @@ def _spawn(fn: Callable[..., T], nproc: int, args: Sequence[Any]) -> T:
             child.wait_until_ready()
         try:
             dist.init_process_group("gloo", store=store, rank=0, world_size=nproc, timeout=_TIMEOUT)
+            dist.barrier()  # no rank may fail, and so vanish, while another is still connecting to it
             result = fn(World(0, nproc), *args)
         except PonderError:
             raise
@@ -207,6 +208,7 @@ def _child(rank: int, nproc: int, port: int, parent: int, pipe: Connection, fn: 
         store = dist.TCPStore("127.0.0.1", port, nproc, is_master=False, timeout=_TIMEOUT)  # type: ignore[attr-defined]
         pipe.send(("ready", ""))
         dist.init_process_group("gloo", store=store, rank=rank, world_size=nproc, timeout=_TIMEOUT)
+        dist.barrier()
         fn(World(rank, nproc), *args)
         dist.destroy_process_group()
     except KeyboardInterrupt:  # the stop that rank 0 announced
