@@ -16,6 +16,8 @@ EXTRAS = {
     "vllm": ("vllm",),
     "gpu": ("triton", "liger_kernel"),
     "track": ("tensorboard", "trackio"),
+    "data": ("datasets", "pyarrow"),
+    "gym": ("reasoning_gym",),
     "dev": ("pytest", "hypothesis", "ruff", "mypy", "trl"),
 }
 
