@@ -1,0 +1,1 @@
+"""Run untrusted programs behind walls, or not at all."""
