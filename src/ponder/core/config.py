@@ -17,7 +17,7 @@ import pydantic
 import yaml
 from pydantic import ConfigDict, ValidationInfo, field_validator
 
-from ponder.core.errors import PonderError
+from ponder.core.errors import PonderError, nearest
 
 
 class Settings(pydantic.BaseModel):
@@ -97,7 +97,7 @@ def find_recipe(name_or_path: str | Path) -> Path:
     hits.sort(key=lambda key: not key.startswith("mini/"))
     if not hits:
         short = sorted({key.rpartition("/")[2] for key in known})
-        hint = _nearest(name, short) or f"; known: {', '.join(short) or 'none'}"
+        hint = nearest(name, short) or f"; known: {', '.join(short) or 'none'}"
         raise PonderError(f"no recipe is called {name!r}{hint}")
     if len(hits) > 1 and not hits[0].startswith("mini/"):
         raise PonderError(f"several recipes are called {name!r}: {', '.join(hits)}; write one of these names")
@@ -224,7 +224,7 @@ def _explain(cls: type[Settings], values: Mapping[str, Any], fault: Any, where: 
         return f"{where}: {message}"
     if kind == "literal_error":
         expected = fault["ctx"]["expected"]
-        message = f"should be one of {expected}" + _nearest(str(inner), _literals(expected))
+        message = f"should be one of {expected}" + nearest(str(inner), _literals(expected))
     if isinstance(inner, Mapping) and kind == "value_error":  # a rule over a group's keys: its message names them
         return f"{key}: {message}"
     return f"{key} is {inner!r}: {message}"
@@ -247,7 +247,7 @@ def _suggest(cls: type[Settings], path: list[str]) -> str:
     exact = by_last.get(path[-1])
     if exact:
         return f"; did you mean {exact}?"
-    near = _nearest(path[-1], neighbours)
+    near = nearest(path[-1], neighbours)
     if near:
         return near
     close = difflib.get_close_matches(path[-1], by_last, n=1)
@@ -265,9 +265,3 @@ def _leaves(cls: type[Settings], prefix: str = "") -> Iterator[str]:
     for name, field in cls.model_fields.items():
         inner = _nested(field.annotation)
         yield from _leaves(inner, f"{prefix}{name}.") if inner else iter([f"{prefix}{name}"])
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    """`; did you mean x?` for the nearest known name, or "" where none is near."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
