@@ -18,7 +18,7 @@ from ponder.core.types import Problem, SamplingParams
 from ponder.evals import evaluate, merge, shard, spec_of, write_result
 from ponder.models.chat import renderer
 from ponder.models.load import load_model, parameter_count, resolve_model
-from ponder.pipelines.r1_zero import SMALL_MODEL
+from ponder.pipelines.r1_zero import SMALL_MODEL, with_sandbox
 from ponder.pipelines.together import stage
 from ponder.sampling.local import LocalSampler
 from ponder.tasks import KINDS, draw_mix
@@ -37,6 +37,8 @@ class EvalSettings(Settings):
     """A row of `ponder.models.chat.STYLES`; `chat` where the model has a template, else `qa`, if not given."""
     tasks: tuple[str, ...] = KINDS
     """Kinds of the miniature world, in equal shares; not used where `file` is given."""
+    sandbox: str = "auto"
+    """Where answers that are programs run: auto, full, nons, an endpoint, or weak (limits, no walls)."""
     level: int | None = Field(None, ge=1, le=3)
     split: Literal["validation", "test"] = "test"
     file: Path | None = None
@@ -59,6 +61,7 @@ class EvalSettings(Settings):
 
 def evaluate_model(settings: EvalSettings, out: Path) -> Path:
     """Sample, grade and summarise; returns the result's file (`ponder.evals.read_result` reads it)."""
+    settings = with_sandbox(settings, "eval")
     processes = settings.processes
     if not processes:
         on_gpu = torch.cuda.is_available() and settings.device != "cpu"

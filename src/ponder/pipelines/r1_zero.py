@@ -36,7 +36,8 @@ from ponder.pipelines.together import stage
 from ponder.rewards import Reward, compose, reward_part
 from ponder.rewards.combine import BUILT_IN
 from ponder.sampling.local import LocalSampler
-from ponder.tasks import KINDS, SEARCH_LIKE, draw_mix
+from ponder.sandbox.choice import VARIABLE
+from ponder.tasks import KINDS, PROGRAMS, SEARCH_LIKE, draw_mix, runnable
 from ponder.tasks.drawing import split_of
 from ponder.tasks.rows import read_rows
 from ponder.training.distributed import World, launch, under_torchrun
@@ -92,6 +93,8 @@ class R1ZeroSettings(Settings):
     """`mini`, a directory in Hugging Face layout, or a hub id."""
     prompt_style: str = "chat"
     """A row of `ponder.models.chat.STYLES`; `r1-zero` is the paper's own template."""
+    sandbox: str = "auto"
+    """Where answers that are programs run: auto, full, nons, an endpoint, or weak (limits, no walls)."""
     rewards: tuple[str, ...] = ("accuracy", "format")
     """Parts of the reward: accuracy, format, or `path/to/file.py:function` in TRL's form."""
     seed: int = 0
@@ -118,6 +121,7 @@ class R1ZeroSettings(Settings):
 def run(settings: R1ZeroSettings, out: Path) -> Path:
     """Do what is left of the run in `out`; returns the report's path."""
     out = Path(out)
+    settings = with_sandbox(settings, "r1-zero")
     if all(Run(out).state(name) == "done" for name in STAGES):  # nothing to do but to compare the settings
         _run(World(), settings, out)
         if (out / "report.html").exists():
@@ -138,6 +142,26 @@ def _work(settings: R1ZeroSettings, out: Path) -> None:
     if not under_torchrun():
         print(f"r1-zero: {processes} {'process' if processes == 1 else 'processes'}, {threads}", file=sys.stderr)
     launch(_run, processes, (settings, out))
+
+
+def with_sandbox(settings: Any, where: str) -> Any:
+    """Settings for this machine: `sandbox` holds in this process and those that it starts, and where there can be none,
+    kinds of problems that need it are left out, with a line that says so (they are an error where they were asked for).
+    """
+    os.environ[VARIABLE] = settings.sandbox
+    if settings.sandbox == "weak":
+        print(f"{where}: sandbox=weak: programs run behind limits but no walls", file=sys.stderr)
+    data = getattr(settings, "data", settings)
+    if getattr(data, "train_file", None) or getattr(data, "file", None):
+        return settings
+    kinds, why = runnable(data.tasks)
+    if not why:
+        return settings
+    if "tasks" in data.model_fields_set:
+        raise PonderError(why)
+    print(f"{where}: {', '.join(PROGRAMS)} left out: {why}", file=sys.stderr)
+    smaller = data.model_copy(update={"tasks": kinds})
+    return smaller if data is settings else settings.model_copy(update={"data": smaller})
 
 
 def check(settings: R1ZeroSettings) -> None:
@@ -168,6 +192,8 @@ def _run(world: World, settings: R1ZeroSettings, out: Path) -> None:
     heading = {"model": settings.model, "prompt_style": settings.prompt_style, "seed": settings.seed}
     measured = {**heading, "data": settings.data.model_dump(mode="json")}
     measured |= {"evaluation": settings.evaluation.model_dump(mode="json")}
+    if set(settings.data.tasks) & set(PROGRAMS):
+        measured["sandbox"] = settings.sandbox
     measured["max_completion_length"] = settings.grpo.max_completion_length
     measured["stop"] = list(settings.grpo.stop)
     # A directory counts by its content, so that a changed model is trained anew; a hub id counts by its name.

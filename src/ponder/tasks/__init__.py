@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from ponder.core.errors import PonderError
 from ponder.core.seeds import random_of
 from ponder.core.types import Problem, Task
+from ponder.sandbox.choice import default_sandbox
+from ponder.sandbox.limits import SandboxUnavailable
 from ponder.tasks.arithmetic import ARITHMETIC
 from ponder.tasks.countdown import COUNTDOWN
 from ponder.tasks.equations import EQUATIONS
@@ -26,6 +28,9 @@ TASKS: dict[str, Task] = {
 
 KINDS = ("arithmetic", "equations", "word_problems", "countdown", "factors", "ordering", "requests")
 """The kinds of the miniature world that can be graded here: what R1-Zero trains on and is measured on by default."""
+
+PROGRAMS = ("functions",)
+"""The kinds whose answers are run, which needs a sandbox."""
 
 SEARCH_LIKE = ("countdown", "factors", "ordering")
 """The kinds where a short search or a cheap check is right about twice as often as one pass, in the embedded base."""
@@ -54,3 +59,14 @@ def draw_mix(kinds: Sequence[str], split: str, n: int, seed: str = "", level: in
 def grade(problem: Problem, answer: str | None) -> bool | None:
     """Whether `answer` is right, by the problem's own grader; no answer is wrong, None is unknown."""
     return False if answer is None else TASKS[problem.task].grade(problem, answer).correct
+
+
+def runnable(kinds: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """Those of `kinds` that can be graded on this machine, and why the others cannot ("" where all can)."""
+    if not any(kind in PROGRAMS for kind in kinds):
+        return tuple(kinds), ""
+    try:
+        default_sandbox()
+    except SandboxUnavailable as error:
+        return tuple(kind for kind in kinds if kind not in PROGRAMS), str(error)
+    return tuple(kinds), ""
