@@ -1,4 +1,4 @@
-"""One HTTP exchange with an endpoint: a bounded answer in a bounded time, and every failure sorted by who can mend it."""
+"""One HTTP exchange with an endpoint: a bounded answer in a bounded time, and failures sorted by who can mend them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ class Exchange:
         if code == 413 or (code == 400 and "too large" in text.lower()):
             raise Unanswerable(f"{url} refuses a request of {sent_bytes} bytes ({code}); raise its limit on bodies")
         if code in (401, 403):
-            raise PonderError(f"{url} answered {code}: {said}; put a valid key in the environment variable {self.key_env}")
+            raise PonderError(
+                f"{url} answered {code}: {said}; put a valid key in the environment variable {self.key_env}"
+            )
         if code in (404, 405) or 300 <= code < 400:
             raise PonderError(f"{url} answered {code}; is this the address of the right service, without a path?")
         raise PonderError(f"{url} answered {code}: {said}")

@@ -1,4 +1,4 @@
-"""Many endpoints of one service as one `run`: the least busy is asked, a failing one rests, and tries are few and spaced."""
+"""Many endpoints of one service as one `run`: the least busy is asked, a failing one rests, tries are spaced."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Pool:
     Args:
         service: a key of `WIRES`.
         bases: addresses (http://host:port), all of the same service.
-        tries: most requests for one program, the first included; then its outcome is `infra`, which is unknown and never 0.
+        tries: most requests for one program, the first included; then its outcome is `infra`: unknown, never 0.
         pause_s: the mean wait before the second try; it doubles with each further one, up to `longest_pause_s`.
         at_once: programs that each endpoint is given at a time; more callers wait.
     Raises:
@@ -36,9 +36,15 @@ class Pool:
     """
 
     def __init__(
-        self, service: str, bases: Sequence[str], *, tries: int = 5, pause_s: float = 0.5, longest_pause_s: float = 15.0,
+        self,
+        service: str,
+        bases: Sequence[str],
+        *,
+        tries: int = 5,
+        pause_s: float = 0.5,
+        longest_pause_s: float = 15.0,
         at_once: int = 8,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if service not in WIRES:
             raise PonderError(f"{service!r} is no remote sandbox; known are {', '.join(sorted(WIRES))}")
         if not bases:
@@ -61,7 +67,9 @@ class Pool:
             try:
                 self.wire.check(self._exchange, endpoint.base)
             except (Trouble, Unanswerable) as error:
-                raise PonderError(f"{self.wire.name} at {endpoint.base} is not usable: {error}; {self.wire.remedy}") from error
+                raise PonderError(
+                    f"{self.wire.name} at {endpoint.base} is not usable: {error}; {self.wire.remedy}"
+                ) from error
 
     def run(self, program: str, stdin: bytes, limits: Limits) -> Outcome:
         """The outcome of a program text; `infra` where no endpoint could run it. Raises PonderError for a refusal."""
@@ -85,7 +93,11 @@ class Pool:
                 finally:
                     with self._lock:
                         endpoint.busy -= 1
-        note = f"{self.wire.name}: {said}; {self.wire.remedy}" if "could not be asked" in said else f"{self.wire.name}: {said}"
+        note = (
+            f"{self.wire.name}: {said}; {self.wire.remedy}"
+            if "could not be asked" in said
+            else f"{self.wire.name}: {said}"
+        )
         return Outcome("infra", b"", "", 0.0, time.monotonic() - begin, None, note)
 
     def _take(self) -> _Endpoint:

@@ -53,7 +53,11 @@ sys.modules["__main__"] = _main
 exec(compile(_source, "<program>", "exec"), _main.__dict__)
 """
 
+# A replay must go as the run before it went: the order of sets of strings included.
 REPLAY = """
+if os.environ.get("PYTHONHASHSEED") != "0" and sys.executable:
+    os.environ["PYTHONHASHSEED"] = "0"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 import base64, json
 _asked = json.loads(sys.stdin.buffer.read())
 _frames = [base64.b64decode(frame) for frame in _asked["frames"]][::-1]
@@ -107,7 +111,7 @@ def _cell(program, stdin, wall_s, most):
 
 
 def _prologue(limits: Limits, source: str) -> str:
-    """The prologue with `limits` and the source to come after it. `ascii` keeps any text one line of plain characters."""
+    """The prologue with `limits` and the source to come. `ascii` keeps any text one line of plain characters."""
     cpu_s = max(1, math.ceil(limits.cpu_s))
     file_bytes = max(limits.scratch_mb << 20, limits.output_bytes)
     return (
@@ -123,7 +127,7 @@ def script(program: str, limits: Limits, stdin: bytes | None = None) -> str:
 
 
 def replay(driver: str, payload: bytes, frames: Sequence[bytes], limits: Limits) -> tuple[str, bytes]:
-    """The text, and its standard input, that runs `driver` over `frames` and prints what it writes, a base64 line each."""
+    """The text, and its standard input, that runs `driver` over `frames` and prints each frame it writes in base64."""
     coded = {"payload": base64.b64encode(payload).decode(), "frames": [base64.b64encode(f).decode() for f in frames]}
     return _prologue(limits, driver) + REPLAY, json.dumps(coded).encode()
 

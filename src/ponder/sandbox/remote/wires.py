@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ponder.core.errors import PonderError
-from ponder.sandbox.limits import Limits, Outcome, Status
+from ponder.sandbox.limits import STDERR_TAIL, Limits, Outcome, Status
 from ponder.sandbox.remote.exchange import Exchange, Trouble, read_json
 from ponder.sandbox.remote.programs import cell
 
@@ -48,11 +48,6 @@ class Wire:
     remedy: str
 
 
-def wall_of(limits: Limits) -> float:
-    """Seconds of wall clock that a program gets."""
-    return limits.wall_s if limits.wall_s is not None else 2 * limits.cpu_s + 2
-
-
 def outcome(
     code: int | None, stdout: bytes, stderr: str, limits: Limits, *, cpu_s: float, wall_s: float, late: bool = False,
     status: Status | None = None, note: str = "",
@@ -80,7 +75,7 @@ def outcome(
             status = "memory"
         else:
             status = "load-error" if last.startswith(LOAD_ERRORS) and '"<program>"' in stderr[-2000:] else "raised"
-    return Outcome(status, stdout[: limits.output_bytes], stderr[-4096:], cpu_s, wall_s, code, note)
+    return Outcome(status, stdout[: limits.output_bytes], stderr[-STDERR_TAIL:], cpu_s, wall_s, code, note)
 
 
 def _text(value: Any) -> str:
@@ -97,8 +92,8 @@ def _coded(stdin: bytes) -> str:
 
 
 def run_fusion(exchange: Exchange, base: str, program: str, stdin: bytes, limits: Limits) -> Outcome:
-    """SandboxFusion's `/run_code`. It tells neither CPU time nor bytes: time is its wall time, text is decoded by it."""
-    url, wall_s = f"{base}/run_code", wall_of(limits)
+    """SandboxFusion's `/run_code`. It tells neither CPU time nor bytes: time is wall time, text is decoded by it."""
+    url, wall_s = f"{base}/run_code", limits.wall
     body = {
         "code": program, "language": "python", "stdin": _coded(stdin), "run_timeout": wall_s, "compile_timeout": wall_s,
         "memory_limit_MB": 2 * limits.memory_mb, "files": {}, "fetch_files": [],
@@ -135,7 +130,7 @@ def check_fusion(exchange: Exchange, base: str) -> None:
 
 def run_piston(exchange: Exchange, base: str, program: str, stdin: bytes, limits: Limits) -> Outcome:
     """Piston's `/api/v2/execute`. Its ceilings (PISTON_RUN_TIMEOUT ...) must be as high as `limits`, or it refuses."""
-    url, wall_s = f"{base}/api/v2/execute", wall_of(limits)
+    url, wall_s = f"{base}/api/v2/execute", limits.wall
     body = {
         "language": "python", "version": ">=3.0.0", "files": [{"name": "main.py", "content": program}],
         "stdin": _coded(stdin), "run_timeout": int(wall_s * 1000), "run_cpu_time": int(limits.cpu_s * 1000) + 1000,
@@ -166,8 +161,9 @@ def run_piston(exchange: Exchange, base: str, program: str, stdin: bytes, limits
     full = run.get("status") in ("OL", "EL") or "length exceeded" in _text(run.get("message"))
     status: Status | None = "output-limit" if full else "timeout-cpu" if late and cpu_out else None
     return outcome(
-        code, stdout, _text(run.get("stderr")), limits, cpu_s=cpu_s, wall_s=_number(run.get("wall_time"), spent_s * 1000) / 1000,
-        late=late, status=status, note="its PISTON_OUTPUT_MAX_SIZE is reached" if full else "",
+        code, stdout, _text(run.get("stderr")), limits, cpu_s=cpu_s, late=late,
+        wall_s=_number(run.get("wall_time"), spent_s * 1000) / 1000,
+        status=status, note="its PISTON_OUTPUT_MAX_SIZE is reached" if full else "",
     )  # fmt: skip
 
 
@@ -192,7 +188,11 @@ def check_piston(exchange: Exchange, base: str) -> None:
 
 def _e2b_boxes(exchange: Exchange, base: str) -> dict[str, Any]:
     url = f"{base}/sandboxes"
-    body = {"templateID": os.environ.get("E2B_TEMPLATE", E2B_TEMPLATE), "secure": True, "allow_internet_access": False}
+    body: dict[str, Any] = {
+        "templateID": os.environ.get("E2B_TEMPLATE", E2B_TEMPLATE),
+        "secure": True,
+        "allow_internet_access": False,
+    }
     box = read_json(url, exchange.ask("POST", url, {**body, "timeout": 120}, timeout_s=60.0))
     if not isinstance(box.get("sandboxID"), str):
         raise Trouble(f"{url} answered without a sandboxID")
@@ -201,15 +201,19 @@ def _e2b_boxes(exchange: Exchange, base: str) -> dict[str, Any]:
 
 def run_e2b(exchange: Exchange, base: str, program: str, stdin: bytes, limits: Limits) -> Outcome:
     """A box of its own for the program, and killed after it: made at `base`, then asked through its own address."""
-    wall_s = wall_of(limits)
+    wall_s = limits.wall
     box = _e2b_boxes(exchange, base)
     headers = {"E2b-Sandbox-Id": box["sandboxID"], "E2b-Sandbox-Port": str(E2B_PORT)}
     if isinstance(box.get("envdAccessToken"), str):
         headers["X-Access-Token"] = box["envdAccessToken"]
     try:
         url = f"{_e2b_address(base, box)}/execute"
-        body = {"code": cell(program, stdin, wall_s, limits.output_bytes), "context_id": None, "env_vars": {}}
-        text = exchange.ask("POST", url, body, timeout_s=wall_s + SLACK_S, headers=headers)
+        ask: dict[str, Any] = {
+            "code": cell(program, stdin, wall_s, limits.output_bytes),
+            "context_id": None,
+            "env_vars": {},
+        }
+        text = exchange.ask("POST", url, ask, timeout_s=wall_s + SLACK_S, headers=headers)
     finally:
         try:
             exchange.ask("DELETE", f"{base}/sandboxes/{box['sandboxID']}", timeout_s=SLACK_S)
