@@ -26,11 +26,13 @@ MAX_FRAME = 1 << 20
 MAX_DIGITS = 5000
 """Of a Decimal or of either part of a Fraction, and a Decimal's exponent: whatever passes is cheap to compare."""
 
-TYPES: dict[str, type] = {
+TYPES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (int, float, str, bool, list, tuple, dict, set, frozenset, bytes, bytearray, complex, type(None))
 }
-VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+_TEXTS = frozenset("bymfiT")
+_LISTS = frozenset("tszgdcqr")
 _HEX = re.compile(r"-?0x[0-9a-f]+")
 _FLOAT = re.compile(r"-?0x[01]\.?[0-9a-f]*p[+-][0-9]{1,4}|nan|-?inf")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -101,8 +103,8 @@ def encode(value: Any, keep: Callable[[Any], Any] | None = None, depth: int = 0)
         return {"m": str(value)}
     if kind is range:
         return {"r": [encode(value.start), encode(value.stop), encode(value.step)]}
-    if kind is type and TYPES.get(value.__name__) is value:
-        return {"T": value.__name__}
+    if kind is type and value in TYPES.values():
+        return {"T": next(name for name, known in TYPES.items() if known is value)}
     plain = _plain(value, kind)
     if plain is not value:
         return encode(plain, keep, depth)
@@ -160,17 +162,15 @@ def decode(tree: Any, keep: Callable[[Any], Any] | None = None, guarded: bool = 
     ((tag, body),) = tree.items()
     if tag == "h" and keep is not None:
         return keep(body)
-    if tag in "bymfiT" and type(body) is str:
+    if tag in _TEXTS and type(body) is str:
         return _scalar(tag, body)
-    if tag in "tszgdcqr" and type(body) is list:
+    if tag in _LISTS and type(body) is list:
         if tag == "t":
             return tuple([decode(item, keep, guarded, depth + 1) for item in body])
         if tag == "d":
             if not all(type(pair) is list and len(pair) == 2 for pair in body):
                 raise Uncrossable("a dict is a list of pairs")
-            pairs = [
-                (decode(k, keep, guarded, depth + 1), decode(v, keep, guarded, depth + 1)) for k, v in body
-            ]
+            pairs = [(decode(k, keep, guarded, depth + 1), decode(v, keep, guarded, depth + 1)) for k, v in body]
             return Pairs(pairs) if guarded else _hashed(dict, pairs)
         if tag in "cq":
             if len(body) != 2 or not all(type(part) is str for part in body):

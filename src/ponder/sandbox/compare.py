@@ -34,6 +34,8 @@ class Rules:
 
 PYTHON = Rules()
 
+_CONTROLS = {code: ascii(chr(code))[1:-1] for code in (*range(32), 127)}
+
 
 def guard(value: Any) -> Any:
     """A trusted plain value in the form in which `same` wants it. Raises Uncrossable for one that is not plain."""
@@ -144,8 +146,8 @@ def show(value: Any, width: int = 120) -> str:
 
 
 def clip(text: str, width: int = 200) -> str:
-    """Text from a program, for a note or a log: ASCII without control characters, cut at `width`."""
-    text = ascii(text[: 4 * width])[1:-1]
+    """Text from a program, for a note or a log: printable ASCII, cut at `width`."""
+    text = text[: 2 * width].encode("ascii", "backslashreplace").decode("ascii").translate(_CONTROLS)
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
@@ -163,8 +165,8 @@ def _show(value: Any, depth: int) -> str:
             inner = ", ".join(f"{_show(k, depth - 1)}: {_show(v, depth - 1)}" for k, v in items[:20])
         else:
             inner = ", ".join(_show(item, depth - 1) for item in items[:20]) + (", ..." if len(items) > 20 else "")
-        opens, closes = {list: "[]", tuple: "()", Drained: "<>"}.get(kind, "{}")
-        return f"{opens}{inner}{closes}"
+        around = {list: "[]", tuple: "()", Drained: "<>"}.get(kind, "{}")
+        return around[0] + inner + around[1]
     if kind in (Fraction, Decimal) and len(str(value)) > 60:
         return f"a {kind.__name__}"
     return value.__name__ if kind is type else repr(value)

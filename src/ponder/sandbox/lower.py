@@ -20,7 +20,7 @@ from operator import add, floordiv, ge, gt, le, lt, mod, mul, neg, pos, sub, tru
 from typing import Any
 
 from ponder.sandbox.codec import TYPES, Bag, Drained, Pairs, Uncrossable
-from ponder.sandbox.compare import PYTHON, canonical, guard, same, show
+from ponder.sandbox.compare import canonical, guard, same, show
 
 MAX_BITS = 1 << 16
 """Numbers longer than this are compared, but no arithmetic is done with them."""
@@ -212,7 +212,7 @@ def _plan(node: ast.expr, names: frozenset[str], calls: list[Call]) -> Check:
 
 
 def _first_only(first: ast.expr, whole: ast.expr, names: frozenset[str]) -> None:
-    """`and`, `or` and chains may stop early: lowered only where no call stands in the part that might not be reached."""
+    """`and`, `or` and chains may stop early: lowered only where no call stands in what might not be reached."""
 
     def calls(node: ast.expr) -> int:
         return sum(isinstance(part, ast.Name) and part.id in names for part in ast.walk(node))
