@@ -88,7 +88,7 @@ def run_stdio(
 
 def _why(index: int, outcome: Outcome, got: str, want: str) -> tuple[str, str]:
     if outcome.status == "ok" and outcome.exit_code == 0:
-        return "wrong", f"test {index + 1}: printed "{clip(got, 80)}", expected "{clip(want, 80)}""
+        return "wrong", f"test {index + 1}: printed {clip(repr(got[:200]), 80)}, expected {clip(repr(want[:200]), 80)}"
     status = outcome.status if outcome.status != "ok" else "raised"
     last = outcome.stderr.strip().rpartition("\n")[2]
     return status, f"test {index + 1}: {clip(outcome.note or last or f'exit code {outcome.exit_code}')}"
