@@ -32,8 +32,8 @@ STARTERS = frozenset(
 )
 _CLOSERS = frozenset("\"')]}‘’“”«»")
 _NON_WORD = ")\";}*:@'({[!?\\]‘’“”«»"
-_LAST_END = re.compile(rf"(?s).*[.?!](?=[{_NON_WORD}]|\Z)")
-_BEFORE = re.compile(r"[)\";}\]*:@'({\[!?‘’“”«»,`&#]")
+_INNER_END = re.compile(rf"(?s).*[.?!](?=[{_NON_WORD}])")
+_BEFORE = re.compile(r"[)\";}\]*:@({\[!?‘’“”«»,`&#]")
 _NUMBER = re.compile(r"-?[.,]?\d[\d,.-]*")
 
 
@@ -55,13 +55,13 @@ def count_sentences(text: str) -> int:
         if "." not in word and "?" not in word and "!" not in word:
             continue
         end = len(word)
-        if word[-1] not in ".?!":
-            match = _LAST_END.match(word)
+        if word[-1] not in ".?!" or not after:
+            match = _INNER_END.match(word)
             if not match:
                 continue
             end = match.end()
         rest = word[end:]
-        if not rest and not after or not _ends(word[max(0, end - 80) : end], rest[:80] or after[:80]):
+        if not _ends(word[max(0, end - 80) : end], rest[:80] or after[:80]):
             continue
         found += 1
         opened = bool(rest) and not _closing(rest)
@@ -79,20 +79,22 @@ def _ends(word: str, follower: str) -> bool:
     if word[-1] in "?!":
         return True
     if word.endswith(".."):
-        return follower[0].isupper() or not (follower[0].isalpha() or follower[0] in ";:,.!?")
+        return follower[0].isupper()
     core = _BEFORE.split(word[:-1])[-1].lower()
     plain = follower.strip("\"'()[]{}*_.,;:!?").lower()
     if core in ABBREVIATIONS or core.rsplit("-", 1)[-1] in ABBREVIATIONS:
         return len(core) > 1 and follower[0].isupper() and plain in STARTERS
     if len(core) == 1 and core.isalpha():
-        return follower[0].isupper() and plain in STARTERS or not (follower[0].isalpha() or follower[0] in ";:,.!?")
+        if core == "j" and follower[0].isupper():
+            return plain in STARTERS  # "J. Bach", but "Box A. Put it down."
+        return not (follower[0].islower() or follower[0] in ";:,.!?")
     if _NUMBER.fullmatch(core):
         return not (follower[0].islower() or follower[0] in ";:,.!?")
     return True
 
 
 _SPLIT = re.compile(r"[«“‘„»”’`\"\[\](){}<>;@#$%&?!*\u2012-\u2015]+|[:,](?!\d)|--|\.{2,}|''")
-_CLITIC = re.compile(r"(.+?)('[SMD]|'LL|'RE|'VE|N'T|')", re.DOTALL)
+_CLITIC = re.compile(r"(.+?)('[sSmMdD]|'ll|'LL|'re|'RE|'ve|'VE|n't|N'T|')", re.DOTALL)
 _DOUBLE = frozenset("CANNOT D'YE GIMME GONNA GOTTA LEMME MORE'N WANNA".split())
 
 
@@ -104,13 +106,10 @@ def count_capital_words(text: str) -> int:
 def _capitals(word: str) -> int:
     found = 0
     for piece in _SPLIT.split(word):
-        if not piece.isupper():
-            continue
-        found += 1
-        if piece.rstrip(".") in _DOUBLE:
-            found += 1
-        elif "'" in piece[-4:] and (match := _CLITIC.fullmatch(piece[-60:].rstrip("."))):
-            found += match[1].isupper() + match[2].isupper() - 1
+        if "'" in piece[-4:] and (match := _CLITIC.fullmatch(piece.rstrip("."))):
+            found += match[1].isupper() + match[2].isupper()
+        elif piece.isupper():
+            found += 1 + (piece.rstrip(".") in _DOUBLE)
     return found
 
 
