@@ -27,7 +27,7 @@ STDERR_TAIL = 4096  # characters of standard error that an outcome keeps
 
 
 class SandboxUnavailable(PonderError):
-    """This machine cannot wall a program off, so the program is not run. Names each tier, why it failed, the ways out."""
+    """This machine cannot wall a program off, so it is not run. Names each tier, why it failed and the ways out."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,13 @@ class Limits:
     scratch: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in [("cpu_s", 0.01), ("memory_mb", 32), ("output_bytes", 1), ("open_files", 16), ("threads", 1)]:
+        leasts = {"cpu_s": 0.01, "memory_mb": 32, "output_bytes": 1, "open_files": 16, "threads": 1, "scratch_mb": 1}
+        for name, least in leasts.items():
             value = getattr(self, name)
             if not least <= value < 1e9:
                 raise PonderError(f"Limits.{name} is {value!r}; it must be at least {least} and finite")
         if self.wall_s is not None and not 0.01 <= self.wall_s < 1e9:
             raise PonderError(f"Limits.wall_s is {self.wall_s!r}; it must be at least 0.01, or None for 2 * cpu_s + 2")
-        if not 1 <= self.scratch_mb < 1 << 20:
-            raise PonderError(f"Limits.scratch_mb is {self.scratch_mb!r}; it must be at least 1")
 
     @property
     def wall(self) -> float:

@@ -1,0 +1,199 @@
+"""The jail: run untrusted programs behind the strongest walls that this machine proves to hold, or not at all."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from ponder.core.errors import PonderError
+from ponder.sandbox import worker as workers_
+from ponder.sandbox.child import Child, driver_bytes
+from ponder.sandbox.limits import Limits, Outcome, SandboxUnavailable
+from ponder.sandbox.worker import TIERS, Worker, WorkerFailed
+
+RECYCLE = 10_000  # programs after which a worker is replaced: what little a zygote keeps of each stays bounded
+
+MODES = {
+    "auto": ("full", "full without landlock", "nons"),
+    "full": ("full", "full without landlock"),
+    "nons": ("nons",),
+}
+
+
+class Sandbox:
+    """A pool of walled workers. Thread-safe; a forked process gets workers of its own. Use `with`, or `close`.
+
+    mode: "auto" takes the strongest tier that passes its proof; "full" and "nons" ask for one; "weak" is limits without
+        walls, for programs that are trusted: it is never chosen by itself.
+    workers: programs that may run at once; None for the number of processors less one, at most 8. A thread that has one
+        child open may always open another, whatever the number.
+    packages: installed packages, loaded beforehand, that programs may import ("numpy").
+    Raises SandboxUnavailable where no tier holds, PonderError for a mistake in the arguments.
+    """
+
+    def __init__(self, mode: str = "auto", workers: int | None = None, packages: Sequence[str] = ()) -> None:
+        if mode not in ("auto", "full", "nons", "weak"):
+            raise PonderError(f"sandbox mode {mode!r} is unknown; use auto, full, nons or weak")
+        if workers is not None and workers < 1:
+            raise PonderError(f"sandbox workers is {workers}; it must be at least 1")
+        self.mode, self.packages = mode, tuple(packages)
+        self.workers = workers or max(1, min(8, (os.cpu_count() or 2) - 1))
+        self._closed = False
+        self._forget()
+        self.tier, first = prove(mode, self.packages)
+        self._idle.append(first)
+        _sandboxes.add(self)
+
+    def _forget(self) -> None:
+        """Starts without workers: at first, and in a forked process, whose parent keeps those there are."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._idle: list[Worker] = []
+        self._slots = threading.BoundedSemaphore(self.workers)
+        self._holding: dict[int, int] = {}
+
+    def run(self, program: str, stdin: bytes = b"", limits: Limits | None = None) -> Outcome:
+        """Runs a program as `python main.py < stdin` would. Never raises for what the program does.
+
+        Where the machinery fails it is tried once more; then the status is "infra", which is unknown, never wrong.
+        """
+        limits = limits or Limits()
+        body = program.encode("utf-8", "surrogatepass")
+        outcome = self._begin(body, None, stdin, limits).wait()
+        return self._begin(body, None, stdin, limits).wait() if outcome.status == "infra" else outcome
+
+    def open(self, driver: str, payload: bytes = b"", limits: Limits | None = None) -> Child:
+        """A walled process in which the trusted source `driver` runs, with `payload` (bytes), `read_frame()` -> bytes or
+        None, and `write_frame(bytes)` among its names. What the driver runs may speak in its place: no frame is a proof.
+        """
+        return self._begin(driver_bytes(driver), payload, b"", limits or Limits())
+
+    def close(self) -> None:
+        """Ends all idle workers; those in use end with their program."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.stop()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self, body: bytes, payload: bytes | None, stdin: bytes, limits: Limits) -> Child:
+        if limits.scratch and not TIERS[self.tier].namespaces:
+            raise SandboxUnavailable(
+                f"scratch space needs namespaces, and this sandbox is {self.tier!r}; run without scratch, or in a container "
+                "that allows user namespaces"
+            )
+        if self._pid != os.getpid():
+            self._forget()
+        thread = threading.get_ident()
+        with self._lock:
+            nested = self._holding.get(thread, 0) > 0
+        slots = None if nested else self._slots
+        if slots is not None:
+            slots.acquire()
+        try:
+            worker = self._take()
+        except BaseException:
+            if slots is not None:
+                slots.release()
+            raise
+        with self._lock:
+            self._holding[thread] = self._holding.get(thread, 0) + 1
+        done = self._give_back(worker, thread, slots)
+        try:
+            return Child(worker, body, payload, stdin, limits, done)
+        except BaseException:
+            done(False)
+            raise
+
+    def _take(self) -> Worker:
+        with self._lock:
+            if self._closed:
+                raise PonderError("this sandbox is closed; open another")
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.process.poll() is None:
+                    return worker
+                worker.stop()
+        try:
+            return workers_.start(TIERS[self.tier], self.packages)
+        except WorkerFailed:
+            return workers_.start(TIERS[self.tier], self.packages)
+
+    def _give_back(
+        self, worker: Worker, thread: int, slots: threading.BoundedSemaphore | None
+    ) -> Callable[[bool], None]:
+        def done(healthy: bool) -> None:
+            with self._lock:
+                left = self._holding.get(thread, 1) - 1
+                self._holding[thread] = left
+                if not left:
+                    del self._holding[thread]
+                keep = healthy and not self._closed and worker.jobs < RECYCLE and len(self._idle) < 2 * self.workers
+                if keep and worker.owner == os.getpid():
+                    self._idle.append(worker)
+            if slots is not None:
+                slots.release()
+            if not keep:
+                worker.stop()
+
+        return done
+
+
+def prove(mode: str, packages: Sequence[str]) -> tuple[str, Worker]:
+    """The strongest tier of `mode` that holds, and its first worker."""
+    if mode == "weak":
+        return "weak", workers_.start(TIERS["weak"], packages)
+    failed = {}
+    for tier in MODES[mode]:
+        try:
+            return tier, workers_.start(TIERS[tier], packages)
+        except WorkerFailed as error:
+            failed[tier] = str(error)
+    raise SandboxUnavailable(str(failed))
+
+
+_sandboxes: weakref.WeakSet[Sandbox] = weakref.WeakSet()
+_shared: dict[str, Sandbox] = {}
+_shared_lock = threading.Lock()
+
+
+def get_sandbox(mode: str = "auto") -> Sandbox:
+    """The sandbox that this process shares, started at first use and closed at exit. Raises as `Sandbox`."""
+    with _shared_lock:
+        if mode not in _shared or _shared[mode]._closed:
+            _shared[mode] = Sandbox(mode)
+        return _shared[mode]
+
+
+def _close_all() -> None:
+    for sandbox in list(_sandboxes):
+        with contextlib.suppress(Exception):
+            sandbox.close()
+
+
+def _after_fork() -> None:
+    global _shared_lock
+    _shared_lock = threading.Lock()
+    for sandbox in list(_sandboxes):
+        inherited = sandbox._idle
+        sandbox._forget()
+        for worker in inherited:
+            worker.link.close()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
