@@ -6,7 +6,6 @@ Each hands over to the grader of its kind in `ponder.verify` or `ponder.sandbox`
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ from ponder.core.types import Problem, Score
 from ponder.tasks.drawing import right_or_wrong
 from ponder.verify.numbers import read_number, same_number
 
-_FENCE = re.compile(r"^[ \t]{0,3}```[\w+-]{0,20}[ \t]*\r?$", re.MULTILINE)
 _WRAPPED = re.compile(r"\\(?:text|mathrm|textbf|textit|mathbf|mbox)\s{0,2}\{([^{}]{0,500})\}")
 
 
@@ -37,7 +35,10 @@ class RowTask:
         raise PonderError(f"problems of kind {self.name!r} come from a file: give data.train_file and data.test_file")
 
     def grade(self, problem: Problem, answer: str) -> Score:
-        """Grade an extracted answer (a response, where `whole`); never raises, for any string."""
+        """Grade an extracted answer (a response, where `whole`); total, for any string.
+
+        Raises SandboxUnavailable for code where programs cannot be walled off.
+        """
         return self.check(problem, answer)
 
 
@@ -74,10 +75,12 @@ def _choice(problem: Problem, answer: str) -> Score:
 
 
 def _code(problem: Problem, answer: str) -> Score:
-    from ponder.sandbox.grade import run_tests
+    from ponder.sandbox.choice import default_sandbox
+    from ponder.sandbox.grade import code_of, run_tests
 
-    test = problem.data["test"]
-    verdict = run_tests(program_of(answer, str(problem.data.get("stub", "")), str(test.get("entry") or "")), test)
+    # What the row said of the program's beginning (HumanEval); `code_of` reads the rest from the response.
+    row = {"test": "", "entry_point": problem.data.get("entry_point"), "prompt": problem.data.get("stub")}
+    verdict = run_tests(code_of(answer, row), problem.data["test"], sandbox=default_sandbox())
     if verdict.correct is None:
         return score_of(None, verdict.note or verdict.status)
     return score_of(verdict.correct, verdict.note or verdict.status, tests=verdict.share)
@@ -89,45 +92,6 @@ def _instructions(problem: Problem, answer: str) -> Score:
     data = problem.data
     verdict = verify_instructions(answer, data["instruction_ids"], data["kwargs"], prompt=problem.prompt)
     return score_of(verdict.correct, verdict.note)
-
-
-def program_of(answer: str, stub: str = "", entry: str = "") -> str:
-    """The program in a response: what the last fence encloses, else all of it.
-
-    stub: the beginning that the question gave (HumanEval: imports, helpers, the function's head). It stands before the
-        program; where the program does not define `entry` again, it is read as the body of the stub's function.
-    """
-    code = fenced(answer)
-    if code is None:
-        code = answer
-    if not stub:
-        return code
-    if entry and re.search(rf"^\s*(?:async )?def {re.escape(entry)}\b", code, re.MULTILINE):
-        return f"{stub.rstrip()}\n\n\n{textwrap.dedent(code)}"
-    return stub.rstrip("\n") + "\n" + _as_body(code)
-
-
-def fenced(text: str) -> str | None:
-    """What stands between the last opened ``` fence and its end (or the text's), or None where there is no fence."""
-    marks = list(_FENCE.finditer(text))
-    if not marks:
-        return None
-    opening = (len(marks) - 1) // 2 * 2
-    end = marks[opening + 1].start() if opening + 1 < len(marks) else len(text)
-    return text[marks[opening].end() : end].strip("\r\n")
-
-
-def _as_body(code: str) -> str:
-    """Code indented as a function's body: an answer's first line often lost its indentation when it was cut out."""
-    lines = code.strip("\r\n").split("\n")
-    if not lines[0].strip() or lines[0][0] in " \t":
-        return "\n".join(lines)
-    others = [len(line) - len(line.lstrip()) for line in lines[1:] if line.strip()]
-    least = min(others, default=0)
-    cut_out = least >= 8 or (least >= 4 and not lines[0].rstrip().endswith(":"))
-    if cut_out:
-        return "\n".join(["    " + lines[0], *lines[1:]])
-    return textwrap.indent("\n".join(lines), "    ")
 
 
 ROWS = RowTask("rows", _text)

@@ -30,7 +30,9 @@ CHOICE_FIELDS = ("choices", "options")
 CHOICE_ANSWERS = ("answer", "answerKey", "answer_idx", "answer_index", "label", "ground_truth", "solution")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-TEST_FIELDS = ("test_list", "test", "tests", "test_cases", "stdin_stdout", "input_output", "inputs", "private_tests")
+TEST_FIELDS = (
+    "test_list", "test", "tests", "test_cases", "stdin_stdout", "input_output", "official_tests", "public_test_cases",
+)  # fmt: skip
 CODE_QUESTIONS = (*QUESTION_FIELDS, "text", "description", "question_content")
 REFERENCES = ("canonical_solution", "reference_solution", "code", "solution", "solutions", "answer")
 
@@ -82,7 +84,7 @@ def kind_of(row: Row) -> str:
         return "ifeval"
     if isinstance(row.get("reward_model"), Mapping | str) and has("reward_model"):
         return "verl"
-    if has(*TEST_FIELDS) or has("entry_point"):
+    if has(*TEST_FIELDS, "entry_point") or (has("inputs") and has("outputs")):
         return "code"
     if has(*CHOICE_FIELDS) or all(given(row.get(letter)) for letter in "ABCD"):
         return "choice"
@@ -268,18 +270,22 @@ def _place(where: str, name: str, answer: Any, choices: list[str], labels: list[
 
 
 def _code(where: str, row: Row, number: int) -> Problem:
-    from ponder.sandbox.grade import test_of
+    from ponder.sandbox.rows import test_of
 
     question = _question(where, row, CODE_QUESTIONS)
     cells = {name: structure(where, name, value) if name in TEST_FIELDS else value for name, value in row.items()}
+    if given(cells.get("stdin_stdout")):
+        cells["tests"] = cells.pop("stdin_stdout")
+    if given(row.get("inputs")):
+        cells["input_output"] = {name: structure(where, name, row.get(name)) for name in ("inputs", "outputs")}
     try:
-        test = test_of(cells)
+        test = dict(test_of(cells))
     except PonderError as error:
         raise PonderError(f"{where}: {error}") from error
     entry = str(row.get("entry_point") or test.get("entry") or "")
-    data = _data(number, row, test=dict(test))
-    if entry and re.search(rf"\bdef {re.escape(entry)}\b", question):
-        data["stub"] = question  # HumanEval: the question is the beginning of the program
+    data = _data(number, row, test=test)
+    if isinstance(row.get("test"), str) and given(row.get("entry_point")):  # HumanEval: the program's beginning
+        data |= {"stub": question, "entry_point": entry}
     asserts = cells.get("test_list")
     if isinstance(asserts, list) and asserts and not (entry and entry in question):
         # Nothing else tells the function's name; the other tests stay hidden.
@@ -303,15 +309,20 @@ def _reference(where: str, row: Row) -> str:
 
 
 def _ifeval(where: str, row: Row, number: int) -> Problem:
+    from ponder.verify.instructions import check_instructions
+
     question = _question(where, row, ("prompt", "problem", "question"))
     ids = structure(where, "instruction_id_list", row["instruction_id_list"])
     kwargs = structure(where, "kwargs", row.get("kwargs"))
-    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
-        raise PonderError(f"{where}: instruction_id_list is no list of names")
-    if not isinstance(kwargs, list) or len(kwargs) != len(ids):
-        raise PonderError(f"{where}: kwargs must be a list of {len(ids)} objects, one an instruction")
+    if not isinstance(ids, list) or not isinstance(kwargs, list):
+        missing = "kwargs" if isinstance(ids, list) else "instruction_id_list"
+        raise PonderError(f"{where}: {missing} is no list; give one entry an instruction")
     # The hub's copy names every argument of every instruction and leaves those of others empty.
     arguments = [{k: v for k, v in (structure(where, "kwargs", one) or {}).items() if v is not None} for one in kwargs]
+    try:
+        check_instructions(ids, arguments)
+    except PonderError as error:
+        raise PonderError(f"{where}: {error}") from error
     return Problem("ifeval", question, "", _data(number, row, instruction_ids=ids, kwargs=arguments))
 
 
