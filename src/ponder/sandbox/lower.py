@@ -64,7 +64,9 @@ def lower(source: str, entry: str, setup: str = "") -> tuple[Case, ...] | None:
     try:
         tree = ast.parse(source)
         taken = {node.name for node in ast.walk(ast.parse(setup)) if isinstance(node, ast.FunctionDef)} - {entry}
-        if taken & (FUNCTIONS.keys() | TYPES.keys() | {"math"}):
+        if entry in FUNCTIONS.keys() | MAKERS.keys() | TYPES.keys() or taken & (
+            FUNCTIONS.keys() | TYPES.keys() | {"math"}
+        ):
             return None
         cases = [_case(test, entry, names) for test, names in _asserts(tree, entry)]
     except (Unsupported, SyntaxError, ValueError, RecursionError, MemoryError):

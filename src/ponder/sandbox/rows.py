@@ -124,19 +124,22 @@ def _free(tree: ast.Module) -> list[str]:
 
 
 def _entry(tree: ast.Module, code: Any) -> str | None:
-    """The function under test: the free name that most asserts call, the outermost where several are."""
-    free = set(_free(tree)) - sys.stdlib_module_names
+    """The function under test: the name that most asserts call, the outermost where several are.
+
+    One that the reference solution defines comes first, then one that nothing defines, then a builtin's name.
+    """
     calls: Counter[str] = Counter()
     for node in ast.walk(tree):
         if isinstance(node, ast.Assert):
             names = [n.func.id for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
-            calls.update(name for name in dict.fromkeys(names) if name in free)
+            calls.update(dict.fromkeys(names, 1))
     reference = _tree(code.replace("\r\n", "\n")) if isinstance(code, str) else None
-    if reference is not None:
-        functions = {node.name for node in reference.body if isinstance(node, ast.FunctionDef)}
-        if functions & calls.keys():
-            calls = Counter({name: calls[name] for name in calls if name in functions})
-    return calls.most_common(1)[0][0] if calls else None
+    defined = {node.name for node in reference.body if isinstance(node, ast.FunctionDef)} if reference else set()
+    for names in (defined, set(_free(tree)) - sys.stdlib_module_names, set(dir(builtins)) - {"set", "sorted", "len"}):
+        known = [name for name, _ in calls.most_common() if name in names]
+        if known:
+            return known[0]
+    return None
 
 
 def _held(row: Mapping[str, Any], holder: str) -> dict[str, Any]:
