@@ -1,9 +1,15 @@
-"""Rewards: the parts (accuracy, format, functions written for TRL) and how they combine into one `Score`."""
+"""Rewards: the built-in parts, functions written for TRL or verl, and how they combine into one `Score`."""
 
 from __future__ import annotations
 
 from ponder.rewards.adopt import load_function
-from ponder.rewards.combine import Reward, RewardPart, compose, reward_part
-from ponder.rewards.parts import accuracy, format
+from ponder.rewards.combine import Reward, RewardPart, compose
+from ponder.rewards.form import format, format_parts, steps, tags
+from ponder.rewards.parts import accuracy, code
+from ponder.rewards.prose import language, length, repetition
+from ponder.rewards.recipe import parts_of, reward_part
 
-__all__ = ["Reward", "RewardPart", "accuracy", "compose", "format", "load_function", "reward_part"]
+__all__ = [
+    "Reward", "RewardPart", "accuracy", "code", "compose", "format", "format_parts", "language", "length",
+    "load_function", "parts_of", "repetition", "reward_part", "steps", "tags",
+]  # fmt: skip

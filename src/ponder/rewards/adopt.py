@@ -7,18 +7,18 @@ where it says nothing, strings are tried first, and message lists if the functio
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ponder.core.errors import PonderError
 from ponder.core.seeds import seed_of
 from ponder.core.types import Completion, Problem
+from ponder.rewards.caps import wait_for
 
 _WRONG_SHAPE = (TypeError, IndexError, KeyError, AttributeError)
 """What a function raises that was given strings and expected messages."""
@@ -43,7 +43,7 @@ def load_function(spec: str) -> Callable[..., Any]:
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:  # the user's own file: anything may go wrong in it
-        raise PonderError(f"reward {spec!r}: importing {path} raised {_describe(error)}") from error
+        raise PonderError(f"reward {spec!r}: importing {path} raised {describe(error)}") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise PonderError(f"reward {spec!r}: {path} has no function {name!r}")
@@ -57,7 +57,9 @@ class Adopted:
         self.name = name
         self.function = function
         self.conversational = _declared_shape(function) if conversational is None else conversational
-        self.takes = _accepted_columns(function)
+        self.takes = accepted_columns(function)
+        # What a recipe has bound stays bound, though a row may have a field of that name.
+        self.bound = set(function.keywords) if isinstance(function, functools.partial) else set()
 
     def __call__(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[float | None]:
         """One value a completion, None where there is no verdict. Raises PonderError naming function and row."""
@@ -90,21 +92,21 @@ class Adopted:
             return self._run(problems, completions, conversational)
         except Exception as error:  # a user's function: anything may go wrong in it
             row = self._failing_row(problems, completions, conversational)
-            raise _UserError(f"reward {self.name!r} raised {_describe(error)} on {row}") from error
+            raise _UserError(f"reward {self.name!r} raised {describe(error)} on {row}") from error
 
     def _run(self, problems: Sequence[Problem], completions: Sequence[Completion], conversational: bool) -> Any:
         arguments = _columns(problems, completions, conversational)
         if self.takes is not None:
             arguments = {key: value for key, value in arguments.items() if key in self.takes}
-        returned = self.function(**arguments)
-        return _wait_for(returned) if inspect.iscoroutine(returned) else returned
+        returned = self.function(**{key: value for key, value in arguments.items() if key not in self.bound})
+        return wait_for(returned) if inspect.iscoroutine(returned) else returned
 
     def _failing_row(self, problems: Sequence[Problem], completions: Sequence[Completion], conversational: bool) -> str:
         for row, (problem, completion) in enumerate(zip(problems, completions, strict=True)):
             try:
                 self._run([problem], [completion], conversational)
             except Exception:
-                return f"row {row} (problem {problem.id}, completion {_shorten(completion.text)})"
+                return f"row {row} (problem {problem.id}, completion {shorten(completion.text)})"
         return f"{len(problems)} rows, though on each of them alone it does not"
 
 
@@ -115,20 +117,19 @@ class _UserError(PonderError):
 def _declared_shape(function: Callable[..., Any]) -> bool | None:
     declared = getattr(function, "conversational", None)
     if declared is None:
-        parameter = _parameters(function).get("conversational")
+        parameter = parameters(function).get("conversational")
         declared = None if parameter is None or parameter.default is parameter.empty else parameter.default
     return None if declared is None else bool(declared)
 
 
-def _accepted_columns(function: Callable[..., Any]) -> set[str] | None:
+def accepted_columns(function: Callable[..., Any]) -> set[str] | None:
     """The names a function takes; None where it takes them all."""
-    parameters = _parameters(function)
-    if not parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return None
-    return set(parameters)
+    known = parameters(function)
+    return None if not known or any(p.kind is p.VAR_KEYWORD for p in known.values()) else set(known)
 
 
-def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters by name; {} for a callable without a signature."""
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # some built-in callables have no signature
@@ -155,15 +156,6 @@ def _columns(problems: Sequence[Problem], completions: Sequence[Completion], con
     return {"prompts": prompts, "completions": texts, "completion_ids": ids, **columns}
 
 
-def _wait_for(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    with ThreadPoolExecutor(1) as pool:  # a notebook: its loop already runs in this thread
-        return pool.submit(asyncio.run, coroutine).result()
-
-
 def _checked(name: str, problems: Sequence[Problem], returned: Any) -> list[float | None]:
     if isinstance(returned, (str, bytes, dict)) or not hasattr(returned, "__len__"):
         kind = type(returned).__name__
@@ -173,27 +165,29 @@ def _checked(name: str, problems: Sequence[Problem], returned: Any) -> list[floa
             f"reward {name!r} returned {len(returned)} values for {len(problems)} completions; "
             "it must return one value a completion (None where it has no verdict)"
         )
-    return [_number(name, row, problems[row], value) for row, value in enumerate(returned)]
+    return [number(name, f"row {row} (problem {problems[row].id})", value) for row, value in enumerate(returned)]
 
 
-def _number(name: str, row: int, problem: Problem, value: Any) -> float | None:
+def number(name: str, where: str, value: Any) -> float | None:
+    """What function `name` returned for one completion, as a number; None and NaN are unknown."""
     if value is None:
         return None
-    number = None
+    read = None
     if not isinstance(value, (str, bytes)):
         try:
-            number = float(value)
+            read = float(value)
         except (TypeError, ValueError):
-            number = None
-    if number is None or abs(number) == float("inf"):
-        where = f"row {row} (problem {problem.id})"
+            read = None
+    if read is None or abs(read) == float("inf"):
         raise PonderError(f"reward {name!r}, {where}: returned {value!r}, not a finite number or None")
-    return None if number != number else number  # TRL leaves NaN out as it does None
+    return None if read != read else read  # TRL leaves NaN out as it does None
 
 
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
+    """An exception as one short line."""
     return f"{type(error).__name__}: {error}".replace("\n", " ")[:300]
 
 
-def _shorten(text: str) -> str:
+def shorten(text: str) -> str:
+    """A completion's beginning, as Python writes it."""
     return repr(text if len(text) <= 60 else text[:57] + "...")

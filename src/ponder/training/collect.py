@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ponder.core.errors import PonderError
 from ponder.core.seeds import seed_of
-from ponder.core.types import Completion, Group, Problem, Sampler, Score
+from ponder.core.types import Completion, Group, Problem, Rollout, Sampler, SamplingParams, Score
 from ponder.objectives.credit import overlong_penalty
+from ponder.rewards.caps import graders
+from ponder.rewards.combine import Begun, Reward
 from ponder.sampling.rollout import rollout
 from ponder.training.distributed import World, unshare
 from ponder.training.journal import Record
@@ -37,7 +41,11 @@ class Clock:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count seconds that were taken otherwise."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def metrics(self) -> dict[str, float]:
         """All timings of a step under their logged names, 0 for what did not happen."""
@@ -94,17 +102,13 @@ def collect(
     dropped: list[tuple[str, str]] = []
     taken: set[str] = set()
     tokens = rounds = 0
-    shaped = _shaped(reward, settings, clock)
     for rounds in range(1, (settings.dynamic_sampling_max_rounds if settings.dynamic_sampling else 1) + 1):
         asked, cursor = draw(problems, settings.seed, cursor, _refill(wanted, len(kept), len(taken)), taken)
         if not asked:
             break
         taken.update(problem.id for problem in asked)
         seed = seed_of(settings.seed, "rollout", step, rounds)
-        before = clock.seconds.get("reward", 0.0)
-        with clock("gen"):
-            mine = rollout(sampler, world.share(asked), render, settings.sampling, shaped, seed)
-        clock.seconds["gen"] -= clock.seconds.get("reward", 0.0) - before
+        mine = _graded(settings, sampler, world.share(asked), render, reward, seed, clock)
         records = unshare(world.gather([Record.of(group) for group in mine]))
         for place, record in enumerate(records):
             tokens += record.tokens
@@ -150,15 +154,64 @@ def _fault(record: Record) -> str:
     return "" if any(known) else "all_wrong"
 
 
-def _shaped(reward: RewardFn, settings: GRPOSettings, clock: Clock) -> RewardFn:
-    """The reward, timed; unknown for what the sampler gave up; with the punishment for overlong completions."""
+def _graded(
+    settings: GRPOSettings, sampler: Sampler, problems: Sequence[Problem], render: Render, reward: RewardFn, seed: int,
+    clock: Clock,
+) -> list[Group]:  # fmt: skip
+    """The groups, graded. Slow parts of the reward begin in a pool as each completion ends; the rest come after."""
+    watched, start = _Watched(sampler), time.perf_counter()
+    if isinstance(reward, Reward) and any(map(reward.slow_for, problems)):
+        begun: dict[int, Begun] = {}  # by the completion's id: two may be equal
+        stopped = False
 
-    def score(problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Score]:
-        with clock("reward"):
-            scores = reward(problems, completions)
-        return [_shape(value, completion, settings) for value, completion in zip(scores, completions, strict=True)]
+        def begin(problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Score]:
+            if not stopped:
+                begun[id(completions[0])] = reward.begin(problems[0], completions[0])
+            return [Score(None, None)]
 
-    return score
+        try:
+            groups = rollout(watched, problems, render, settings.sampling, begin, seed, graders())
+        finally:
+            stopped = True  # an error or an interrupt: what still waits in the pool is not begun
+        flat = [(group.problem, one.completion) for group in groups for one in group.rollouts]
+        asked, completions = [problem for problem, _ in flat], [completion for _, completion in flat]
+        scores = iter(reward(asked, completions, begun=[begun[id(completion)] for completion in completions]))
+        groups = [replace(g, rollouts=tuple(replace(one, score=next(scores)) for one in g.rollouts)) for g in groups]
+    else:
+        groups = rollout(watched, problems, render, settings.sampling, reward, seed)
+    clock.add("gen", (watched.ended or start) - start)
+    clock.add("reward", time.perf_counter() - (watched.ended or start))
+    return [replace(g, rollouts=tuple(_shaped(one, settings) for one in g.rollouts)) for g in groups]
+
+
+class _Watched:
+    """A sampler that remembers when it ended, and tells of completions at the end where it does not as they end."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+        self.ended: float | None = None
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        params: SamplingParams,
+        seed: int,
+        on_finish: Callable[[int, Completion], None] | None = None,
+    ) -> list[Completion]:
+        """As `Sampler.sample`."""
+        tells = "on_finish" in inspect.signature(self.sampler.sample).parameters
+        more: dict[str, Any] = {"on_finish": on_finish} if tells and on_finish is not None else {}
+        completions = self.sampler.sample(prompts, params, seed, **more)
+        self.ended = time.perf_counter()
+        if on_finish is not None and not tells:
+            for index, completion in enumerate(completions):
+                on_finish(index, completion)
+        return completions
+
+
+def _shaped(rollout: Rollout, settings: GRPOSettings) -> Rollout:
+    """Unknown for what the sampler gave up; with the punishment for overlong completions."""
+    return replace(rollout, score=_shape(rollout.score, rollout.completion, settings))
 
 
 def _shape(score: Score, completion: Completion, settings: GRPOSettings) -> Score:

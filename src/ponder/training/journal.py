@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import resource
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ import torch
 from ponder.core.records import JsonlWriter, explained, finite, read_jsonl, write_atomic, write_json_atomic
 from ponder.core.types import Group, Problem
 from ponder.objectives.policy import summarise
+from ponder.rewards.alarms import ALARMS, ROWS_NEEDED
+from ponder.rewards.cases import CASES
 from ponder.training.batch import Batch, is_trained
 from ponder.training.distributed import World
 from ponder.training.settings import GRPOSettings
@@ -24,6 +28,12 @@ from ponder.training.trackers import Trackers
 
 if TYPE_CHECKING:
     from ponder.training.collect import Collected
+
+CASES_FILE = "reward_cases.jsonl"
+MOST_CASES = 50
+"""Samples of a case that are kept, one a step: of a rare one all, of a common one the first."""
+
+log = logging.getLogger("ponder")
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,7 @@ def rollout_metrics(records: Sequence[Record]) -> dict[str, float | None]:
     deviations = [_spread(record.rewards) for record in records if record.rewards]
     verdicts = [answer.correct for answer in answers if answer.correct is not None]
     lengths = [answer.length for answer in answers]
+    wrong = [answer.length for answer in answers if answer.correct is False]
     metrics: dict[str, float | None] = {
         "reward": mean(rewards),
         "reward_std": mean(deviations),
@@ -137,8 +148,11 @@ def rollout_metrics(records: Sequence[Record]) -> dict[str, float | None]:
     for name in sorted({name for answer in answers for name in answer.parts}):
         values = [value for answer in answers if (value := answer.parts.get(name)) is not None]
         metrics[f"rewards/{name}/mean"], metrics[f"rewards/{name}/std"] = mean(values), _spread(values)
+    for name, applies in CASES.items():
+        metrics[f"rewards/{name}"] = mean(applies(answer) for answer in answers)
     if lengths:
         metrics["completions/mean_length"] = mean(lengths)
+        metrics["completions/mean_length/wrong"] = mean(wrong)
         metrics["completions/min_length"], metrics["completions/max_length"] = min(lengths), max(lengths)
         metrics["completions/mean_terminated_length"] = mean(a.length for a in answers if a.finish == "stop")
         metrics["completions/clipped_ratio"] = mean(a.finish == "length" for a in answers)
@@ -218,23 +232,53 @@ class Journal:
         config = config or settings.model_dump(mode="json")
         write_json_atomic(out_dir / "config.json", config)
         self.trackers = Trackers(settings.report_to, out_dir, config, frontier)
-        self.files = {"metrics": JsonlWriter(out_dir / "metrics.jsonl")}
+        self.files = {"metrics": JsonlWriter(out_dir / "metrics.jsonl"), "cases": JsonlWriter(out_dir / CASES_FILE)}
         if settings.dynamic_sampling:
             self.files["dropped"] = JsonlWriter(out_dir / "dropped.jsonl")
         for file in self.files.values():
             file.truncate_after("step", frontier)
+        rows = read_jsonl(out_dir / "metrics.jsonl")
+        self.recent: list[Mapping[str, Any]] = [*rows[-ROWS_NEEDED:]]
+        self.fired = {name for name in ALARMS if any(row.get(f"alarm/{name}") for row in rows)}
+        self.cases = Counter(row.get("case") for row in read_jsonl(out_dir / CASES_FILE))
 
     def write(self, metrics: Mapping[str, Any], collected: Collected, advantages: Sequence[Sequence[float]]) -> None:
         """Write down a step."""
         step, settings = metrics["step"], self.settings
         if step % settings.logging_steps == 0 or step == settings.max_steps:
+            metrics = {**metrics, **self._alarms(metrics)}
             self.files["metrics"].write(metrics)
             self.trackers.write(metrics)
+        self._write_cases(step, collected.records)
         for problem_id, reason in collected.dropped:
             self.files["dropped"].write({"step": step, "problem_id": problem_id, "reason": reason})
         if settings.sample_steps and (step % settings.sample_steps == 0 or step == 1):
             with explained(self.out_dir):
                 write_samples(self.out_dir / "samples" / f"step-{step:06d}.jsonl", step, collected.records, advantages)
+
+    def _alarms(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        """The alarms over the rows that are logged; each is told once a run."""
+        self.recent = [*self.recent, metrics][-ROWS_NEEDED:]
+        told = {name: alarm(self.recent) for name, alarm in ALARMS.items()}
+        for name, text in told.items():
+            if text and name not in self.fired:
+                self.fired.add(name)
+                log.warning("step %d: %s", metrics["step"], text)
+        return {f"alarm/{name}": float(bool(text)) for name, text in told.items()}
+
+    def _write_cases(self, step: int, records: Sequence[Record]) -> None:
+        """One answer a step of each case that a reward report shows, and not too many in all."""
+        for name, applies in CASES.items():
+            if self.cases[name] >= MOST_CASES:
+                continue
+            found = next(((r.problem, a) for r in records for a in r.answers if applies(a)), None)
+            if found is None:
+                continue
+            problem, answer = found
+            row = {"step": step, "case": name, "prompt": problem.prompt, "task": problem.task, "gold": problem.answer}
+            row |= {"reward": answer.reward, "correct": answer.correct, "parts": dict(answer.parts)}
+            self.files["cases"].write(row | {"note": answer.note, "completion": answer.text})
+            self.cases[name] += 1
 
     def sync(self) -> None:
         """Return once all rows would survive a power cut."""

@@ -1,0 +1,155 @@
+"""Rewards as a recipe names them: `accuracy`, `{name: length, weight: 0.1, target: 200}`, `path/to/file.py:name`."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, get_type_hints
+
+import pydantic
+
+from ponder.core.errors import PonderError, nearest
+from ponder.rewards.adopt import load_function, parameters
+from ponder.rewards.combine import RewardPart
+from ponder.rewards.form import format, format_parts, steps, tags
+from ponder.rewards.parts import accuracy, accuracy_is_slow, code
+from ponder.rewards.prose import language, length, repetition
+
+BUILT_IN: dict[str, Callable[..., Any]] = {
+    "accuracy": accuracy, "code": code, "format": format, "format_parts": format_parts, "tags": tags, "steps": steps,
+    "length": length, "repetition": repetition, "language": language,
+}  # fmt: skip
+
+WEIGHTS = {"accuracy": 1.0, "code": 1.0, "format": 0.2, "format_parts": 0.2, "tags": 0.2}
+"""Weights of built-in parts in a recipe, 0.1 where not named: form helps but never outweighs a right answer."""
+
+_SLOW: dict[str, Any] = {"accuracy": accuracy_is_slow, "code": True}
+_GIVEN = {"problems", "completions", "prompts", "verdicts", "opened"}
+_KEYS = ("name", "label", "weight", "none", "slow", "cap_s")
+
+Entry = str | Mapping[str, Any]
+
+
+def reward_part(
+    spec: str | Callable[..., Any],
+    weight: float = 1.0,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    none: str = "unknown",
+    slow: bool | None = None,
+    cap_s: float | None = None,
+) -> RewardPart:
+    """A part from the name of a built-in one (`BUILT_IN`), from "path/to/file.py:function", or from a function.
+
+    options: the function's own parameters. none, slow, cap_s: as `RewardPart` has them.
+    Raises PonderError for an unknown name or option (with the nearest known one), and for a value that does not fit.
+    """
+    function = _function(spec)
+    name = name or _name(spec)
+    if cap_s is not None and function in BUILT_IN.values():
+        raise PonderError(f"reward {name!r}: cap_s is for functions of your own; the built-in parts keep their limits")
+    known = [key for key, parameter in parameters(function).items() if _is_option(key, parameter)]
+    function = partial(function, **_checked(name, function, options, known)) if options else function
+    known_slow = _SLOW.get(spec, False) if isinstance(spec, str) else False
+    if none not in ("unknown", "skip"):
+        raise PonderError(f"reward {name!r}: none is {none!r}; it is one of unknown, skip")
+    return RewardPart(name, function, weight, none, known_slow if slow is None else slow, cap_s)  # type: ignore[arg-type]
+
+
+def parts_of(entries: Sequence[Entry], opened: bool = False) -> list[RewardPart]:
+    """The parts of a recipe's `rewards`.
+
+    An entry is a name, or a mapping with `name` and any of `weight`, `label` (what it is logged as), `none`, `slow`,
+    `cap_s`; all its other keys are the function's own parameters. opened: the prompt's template wrote `<think>`.
+    Raises PonderError as `reward_part` does.
+    """
+    return [_opened(_part(entry), opened) for entry in entries]
+
+
+def _part(entry: Entry) -> RewardPart:
+    given: dict[str, Any] = {"name": entry} if isinstance(entry, str) else dict(entry)
+    spec = given.pop("name", None)
+    if not isinstance(spec, str):
+        raise PonderError(f"rewards: {entry!r} has no name; write it as {{name: length, weight: 0.1}}")
+    weight = given.pop("weight", WEIGHTS.get(spec, 0.1 if spec in BUILT_IN else 1.0))
+    label, none = given.pop("label", None), given.pop("none", "unknown")
+    slow, cap_s = given.pop("slow", None), given.pop("cap_s", None)
+    if not _is_number(weight):
+        raise PonderError(f"reward {spec!r}: weight is {weight!r}, not a number")
+    if not (label is None or (isinstance(label, str) and label)):
+        raise PonderError(f"reward {spec!r}: label is {label!r}, not a name")
+    if not (slow is None or isinstance(slow, bool)):
+        raise PonderError(f"reward {spec!r}: slow is {slow!r}, not true or false")
+    if cap_s is not None and not (_is_number(cap_s) and cap_s > 0):
+        raise PonderError(f"reward {spec!r}: cap_s is {cap_s!r}, not a number of seconds above 0")
+    return reward_part(spec, weight, label, given, none=none, slow=slow, cap_s=cap_s)
+
+
+def _opened(part: RewardPart, opened: bool) -> RewardPart:
+    """A built-in part that is told that the template opened the thought."""
+    function = part.fn.func if isinstance(part.fn, partial) else part.fn
+    if not opened or function not in BUILT_IN.values() or "opened" not in parameters(function):
+        return part
+    return RewardPart(part.name, partial(part.fn, opened=True), part.weight, part.none, part.slow, part.cap_s)
+
+
+def _function(spec: str | Callable[..., Any]) -> Callable[..., Any]:
+    if not isinstance(spec, str):
+        return spec
+    if spec in BUILT_IN:
+        return BUILT_IN[spec]
+    if ":" in spec:
+        return load_function(spec)
+    raise PonderError(
+        f"reward {spec!r} is unknown; it is one of {', '.join(BUILT_IN)}, or path/to/file.py:function"
+        + nearest(spec, list(BUILT_IN))
+    )
+
+
+def _name(spec: str | Callable[..., Any]) -> str:
+    if isinstance(spec, str):
+        return spec if spec in BUILT_IN else spec.rpartition(":")[2]
+    return str(getattr(spec, "__name__", type(spec).__name__))
+
+
+def _is_option(key: str, parameter: inspect.Parameter) -> bool:
+    """What a recipe may set: the keyword-only parameters of a built-in part; of other functions, all with a default."""
+    if key in _GIVEN or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
+        return False
+    return parameter.default is not parameter.empty
+
+
+def _checked(
+    name: str, function: Callable[..., Any], options: Mapping[str, Any], known: Sequence[str]
+) -> dict[str, Any]:
+    checked = {}
+    for key, value in options.items():
+        if key not in known:
+            where = f"its parameters are {', '.join(known)}" if known else "it has no parameters of its own"
+            raise PonderError(f"reward {name!r}: {key} is unknown{nearest(str(key), [*known, *_KEYS])} ({where})")
+        checked[key] = _fitting(name, function, key, value)
+    return checked
+
+
+def _fitting(name: str, function: Callable[..., Any], key: str, value: Any) -> Any:
+    """The value as the parameter's annotation wants it; as it is where a user's function has none that can be read."""
+    try:
+        hint = get_type_hints(function, include_extras=True).get(key, Any)
+        adapter = pydantic.TypeAdapter(hint)
+    except Exception:  # annotations are the user's own, and may name anything
+        return value
+    try:
+        if isinstance(value, bool) and hint is not Any and isinstance(adapter.validate_python(value), float):
+            raise PonderError(f"reward {name!r}: {key} is {value!r}: should be a number")
+        return adapter.validate_python(value)
+    except pydantic.ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Input ")
+        raise PonderError(f"reward {name!r}: {key} is {value!r}: {why}") from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
