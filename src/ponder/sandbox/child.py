@@ -15,7 +15,7 @@ from types import TracebackType
 from ponder.core.errors import PonderError
 from ponder.sandbox.limits import FRAME_BYTES, STDERR_TAIL, TOTAL_BYTES, Limits, Outcome, Status
 from ponder.sandbox.program import LOAD_ERROR, MEMORY
-from ponder.sandbox.worker import GRACE_S, Worker, WorkerFailed, job_message, memory_file, readable, waiting_s
+from ponder.sandbox.worker import GRACE_S, Worker, WorkerFailed, job_message, memory_file, waiting_s
 
 STARVED = 20  # walls of waiting for a processor, after which the host is to blame and the verdict unknown
 
@@ -32,7 +32,7 @@ class Child:
         limits: Limits,
         done: Callable[[bool], None],
     ) -> None:
-        """Starts `body` on `worker`: a script (payload None) or a marshalled driver. `done(healthy)` gives the worker back."""
+        """Starts `body` on `worker`: a script (payload None) or a marshalled driver. `done(healthy)` gives it back."""
         self._worker, self._limits, self._done = worker, limits, done
         self._outcome: Outcome | None = None
         self._end: dict[str, object] | None = None
@@ -78,7 +78,7 @@ class Child:
     def receive(self, timeout_s: float | None = None) -> bytes | None:
         """The next frame; None where the child ended or a limit struck.
 
-        timeout_s: wall seconds for this frame, by which the child is struck, besides those of all frames (Limits.wall_s).
+        timeout_s: wall seconds for this frame, after which the child is struck; Limits.wall_s is for all of them.
             As there, time in which the child waited for a processor is not counted.
         """
         began = time.monotonic()
@@ -158,7 +158,7 @@ class Child:
             self._out_of_time(frame)
 
     def _out_of_time(self, frame: tuple[float, float] | None) -> None:
-        """Strikes, unless the child spent its time waiting for a processor: that time is the host's, not the program's."""
+        """Strikes, unless the child spent its time waiting for a processor: that time is the host's."""
         wall, waited = self._limits.wall, self._waited
         starved = self._starved_s()
         if self._over:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from ponder.core.errors import PonderError
+from ponder.sandbox import canaries
 from ponder.sandbox import worker as workers_
 from ponder.sandbox.child import Child, driver_bytes
 from ponder.sandbox.limits import Limits, Outcome, SandboxUnavailable
@@ -37,7 +38,7 @@ class Sandbox:
     """
 
     def __init__(self, mode: str = "auto", workers: int | None = None, packages: Sequence[str] = ()) -> None:
-        if mode not in ("auto", "full", "nons", "weak"):
+        if mode not in MODES:
             raise PonderError(f"sandbox mode {mode!r} is unknown; use auto, full, nons or weak")
         if workers is not None and workers < 1:
             raise PonderError(f"sandbox workers is {workers}; it must be at least 1")
@@ -68,8 +69,8 @@ class Sandbox:
         return self._begin(body, None, stdin, limits).wait() if outcome.status == "infra" else outcome
 
     def open(self, driver: str, payload: bytes = b"", limits: Limits | None = None) -> Child:
-        """A walled process in which the trusted source `driver` runs, with `payload` (bytes), `read_frame()` -> bytes or
-        None, and `write_frame(bytes)` among its names. What the driver runs may speak in its place: no frame is a proof.
+        """A walled process in which the trusted source `driver` runs, with the names `payload` (bytes), `read_frame()`
+        (bytes or None) and `write_frame(bytes)`. What the driver runs may speak in its place: no frame is a proof.
         """
         return self._begin(driver_bytes(driver), payload, b"", limits or Limits())
 
@@ -92,8 +93,8 @@ class Sandbox:
     def _begin(self, body: bytes, payload: bytes | None, stdin: bytes, limits: Limits) -> Child:
         if limits.scratch and not TIERS[self.tier].namespaces:
             raise SandboxUnavailable(
-                f"scratch space needs namespaces, and this sandbox is {self.tier!r}; run without scratch, or in a container "
-                "that allows user namespaces"
+                f"scratch space needs namespaces, and this sandbox is {self.tier!r}; run without scratch, or in a "
+                "container that allows user namespaces"
             )
         if self._pid != os.getpid():
             self._forget()
@@ -152,17 +153,29 @@ class Sandbox:
         return done
 
 
+_proved: set[str] = set()
+
+
 def prove(mode: str, packages: Sequence[str]) -> tuple[str, Worker]:
-    """The strongest tier of `mode` that holds, and its first worker."""
-    if mode == "weak":
-        return "weak", workers_.start(TIERS["weak"], packages)
-    failed = {}
+    """The strongest tier of `mode` that holds, and its first worker. Raises SandboxUnavailable where none does."""
+    failed = []
     for tier in MODES[mode]:
         try:
-            return tier, workers_.start(TIERS[tier], packages)
-        except WorkerFailed as error:
-            failed[tier] = str(error)
-    raise SandboxUnavailable(str(failed))
+            worker = workers_.start(TIERS[tier], packages)
+            leaks = [] if tier == "weak" or tier in _proved else canaries.failures(worker)
+        except (WorkerFailed, OSError) as error:
+            failed.append(f"{tier}: {error}")
+            continue
+        if not leaks:
+            _proved.add(tier)
+            return tier, worker
+        worker.stop()
+        failed.append(f"{tier}: {'; '.join(leaks[:3])}{f' and {len(leaks) - 3} more' if len(leaks) > 3 else ''}")
+    raise SandboxUnavailable(
+        f"this machine cannot wall programs off, so none is run ({' | '.join(failed)}). Ways out: a remote endpoint "
+        "(SandboxFusion, Piston, E2B); a Linux container or virtual machine that allows user namespaces or Landlock; "
+        "or mode 'weak', limits without walls, for programs that you trust"
+    )
 
 
 _sandboxes: weakref.WeakSet[Sandbox] = weakref.WeakSet()

@@ -47,7 +47,7 @@ def syscall(name: str, *arguments: int | ctypes._Pointer | ctypes.Array | None) 
     return checked(name, int(_libc.syscall(_long(NUMBERS[name]), *given)))
 
 
-def prctl(option: int, first: int | ctypes._Pointer = 0, second: int | ctypes._Pointer = 0) -> int:
+def prctl(option: int, first: int = 0, second: int | ctypes.Array = 0) -> int:
     """prctl(2), for the options of this file. Raises OSError."""
     given = [_long(value) if isinstance(value, int) else value for value in (first, second)]
     return checked(f"prctl {option}", _libc.prctl(option, *given, _long(0), _long(0)))

@@ -1,6 +1,6 @@
 """Landlock: what of the file system a program may touch, and nothing else. Standard library only.
 
-Source: linux/landlock.h. Rights of a newer ABI than the kernel's are left out; the canaries judge whether what remains holds.
+Source: linux/landlock.h. Rights of a newer ABI than the kernel's are left out; canaries judge whether the rest holds.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def _within(path: str, other: str) -> bool:
 
 
 def enter(readable: Iterable[str]) -> None:
-    """Makes the new root and moves into it; nothing else of the host can be reached by path any more. Raises OSError."""
+    """Makes the new root and moves into it: no path leads to anything else of the host. Raises OSError."""
     base = "/tmp" if os.path.isdir("/tmp") else "/mnt"
     # Links are followed now: over the root of old, /lib may point into a folder that the new one does not have.
     chosen = [(path, os.path.realpath(path)) for path in readable]
@@ -52,7 +52,7 @@ def enter(readable: Iterable[str]) -> None:
     kernel.mount("none", "/", None, kernel.REC | kernel.PRIVATE)
     own = kernel.NOSUID | kernel.NODEV
     kernel.mount("tmpfs", base, "tmpfs", own, "size=256k,mode=755")
-    bound = set()
+    bound: set[str] = set()
     for path, real in chosen:
         for place in {path, real} - bound:
             _bind(fds[path], base + place, kernel.RDONLY)

@@ -29,10 +29,10 @@ LOAD_ERROR, MEMORY = 197, 198  # exit codes by which the child says how it faile
 
 
 def settle() -> None:
-    """What every program finds, done once in the zygote: the names of `site`, a seeded `random`, long integers in text."""
+    """What every program finds, done once: the names of `site`, a seeded `random`, long integers in text."""
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
-    builtins.help = _sitebuiltins._Helper()  # type: ignore[attr-defined]
+    builtins.help = _sitebuiltins._Helper()
     sys.argv[:] = [NAME]
     sys.dont_write_bytecode = True
     sys.set_int_max_str_digits(0)
@@ -41,7 +41,7 @@ def settle() -> None:
 
 
 def start(job: dict[str, Any], fds: list[int], tell: int, built: walls.Walls) -> NoReturn:
-    """Runs a job in this fresh child. fds: the job's memory file, standard input, output and error, frames in and out."""
+    """Runs a job in this fresh child. fds: its memory file, standard input, output and error, frames in and out."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if sys.platform == "linux":
@@ -75,15 +75,16 @@ def start(job: dict[str, Any], fds: list[int], tell: int, built: walls.Walls) ->
 
 def open_streams() -> None:
     """Standard streams as of a program whose output goes to a file, in UTF-8 whatever the bytes."""
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(
-        io.BufferedReader(io.FileIO(0, "r", False)), "utf-8", "surrogateescape"
-    )  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = io.TextIOWrapper(
-        io.BufferedWriter(io.FileIO(1, "w", False)), "utf-8", "surrogateescape"
-    )  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = io.TextIOWrapper(  # type: ignore[misc]
-        io.BufferedWriter(io.FileIO(2, "w", False)), "utf-8", "backslashreplace", line_buffering=True
-    )
+    for fd, name, errors in (
+        (0, "stdin", "surrogateescape"),
+        (1, "stdout", "surrogateescape"),
+        (2, "stderr", "backslashreplace"),
+    ):
+        raw = io.FileIO(fd, "w" if fd else "r", closefd=False)
+        buffer = io.BufferedWriter(raw) if fd else io.BufferedReader(raw)
+        stream = io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=fd == 2)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def fresh_main() -> dict[str, Any]:
@@ -105,7 +106,7 @@ def run_script(body: bytes) -> int:
         with contextlib.suppress(Exception):
             traceback.print_exception(type(error), error, None)
         return LOAD_ERROR
-    linecache.cache[NAME] = (lambda: body.decode("utf-8", "replace"),)  # type: ignore[assignment]
+    linecache.cache[NAME] = (lambda: body.decode("utf-8", "replace"),)
     return finish(lambda: exec(code, names))
 
 

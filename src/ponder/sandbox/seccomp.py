@@ -213,7 +213,7 @@ def _rules() -> dict[str, list[Step]]:
         "clone3": [(RETURN, 0, 0, ERRNO | errno.ENOSYS)],
         # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
         "ioctl": _one_of(1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),
-        # A pair of AF_UNIX streams; a datagram pair could sendto() any socket path. The mask drops NONBLOCK and CLOEXEC.
+        # AF_UNIX streams; a datagram pair could sendto() any socket path. The mask drops NONBLOCK and CLOEXEC.
         "socketpair": [_load(0), (EQUAL, 1, 0, 1), refuse, *_one_of(1, (1,), 0xF)],
         "prctl": _one_of(0, (15, 16)),  # SET_NAME, GET_NAME
         "prlimit64": _one_of(0, (0,)),  # its own limits
@@ -243,4 +243,4 @@ def install(filters: bytes) -> None:
     """Puts this thread, and all that it starts, under the filter. Needs no_new_privs. Raises OSError."""
     array = ctypes.create_string_buffer(filters, len(filters))
     head = struct.pack("@HP", len(filters) // 8, ctypes.addressof(array))
-    prctl(PR_SET_SECCOMP, 2, ctypes.cast(ctypes.create_string_buffer(head, len(head)), ctypes.c_void_p))
+    prctl(PR_SET_SECCOMP, 2, ctypes.create_string_buffer(head, len(head)))

@@ -88,7 +88,7 @@ def limit(limits: dict[str, Any], walls: Walls, strict: bool) -> None:
         math.ceil(limits["cpu_s"]) + 1
     )  # the zygote strikes first and to the millisecond; this is for the case it cannot
     files = max(limits["output_bytes"], limits["scratch_mb"] * mb if limits["scratch"] else 0)
-    # The zygote and its guard count in a user namespace; elsewhere all processes of the user do, and a dedicated one has few.
+    # The zygote and its guard count in a user namespace; elsewhere all processes of the user do.
     processes = limits["threads"] + (4 if walls.namespaces or walls.dedicated else limits["processes"])
     wanted = {
         "RLIMIT_CPU": cpu,
@@ -117,7 +117,10 @@ def limit(limits: dict[str, Any], walls: Walls, strict: bool) -> None:
 
 
 def raise_walls(limits: dict[str, Any], walls: Walls, keep: int) -> None:
-    """Puts this process behind its walls; descriptors from `keep` up are closed. Raises OSError, and then nothing untrusted may run in it."""
+    """Puts this process behind its walls; descriptors from `keep` up are closed.
+
+    Raises OSError, and then nothing untrusted may run in it.
+    """
     strict = walls.namespaces or walls.landlock or walls.seccomp
     if limits["scratch"]:
         mounts.scratch(limits["scratch_mb"])

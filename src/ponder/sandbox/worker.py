@@ -152,7 +152,7 @@ def start(tier: Tier, packages: Sequence[str] = ()) -> Worker:
 
 def _spawn(fd: int, complaints: int) -> subprocess.Popen[bytes]:
     executable = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-    # The control socket must be descriptor 3 in the child, whatever is open here: a shell-free way is a copy of it there.
+    # The control socket must be descriptor 3 in the child, whatever is open here.
     command = [executable, "-s", "-S", "-P", "-X", "utf8", "-c", f"import os; os.dup2({fd}, 3)\n" + BOOT]
     return subprocess.Popen(
         [*command, str(Path(__file__).parent)],
@@ -188,7 +188,7 @@ _spawner_lock = threading.Lock()
 
 
 def _in_lasting_thread(work: Callable[[], Any]) -> Any:
-    """`work` in a thread that lasts: the kernel's parent-death signal and ptrace look at the thread that started a process."""
+    """`work` in a thread that lasts: what the kernel ties to a parent, it ties to the thread that forked."""
     global _spawner
     with _spawner_lock:
         if _spawner is None or _spawner[0] != os.getpid():

@@ -1,8 +1,8 @@
 """The process that forks programs: fresh, without secrets, started once per worker. Standard library only.
 
 Two processes: a guard, which goes when the owner goes, and the zygote proper, which is process 1 of its namespaces and
-goes with the guard. The zygote forks one program at a time, kills it when its CPU time is used up or when it is told to,
-and reports what wait4 says. It never reads a program: its bytes go to the child in a sealed memory file.
+goes with the guard. The zygote forks one program at a time, kills it when its CPU time is used up or when it is told
+to, and reports what wait4 says. It never reads a program: its bytes go to the child in a sealed memory file.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from typing import Any
 
 from ponder.sandbox import kernel, landlock, mounts, program, seccomp, walls
 
-PRELOADED = """abc array ast atexit bisect builtins cmath collections contextlib copy copyreg dataclasses datetime decimal
- enum fractions functools hashlib heapq inspect io itertools json linecache locale math numbers operator queue random re
- signal statistics string struct textwrap threading time traceback types typing uuid warnings weakref _sitebuiltins
- _strptime encodings.idna encodings.ascii encodings.latin_1 encodings.utf_8_sig""".split()
+PRELOADED = (
+    "abc array ast atexit bisect builtins cmath collections contextlib copy copyreg dataclasses datetime decimal enum "
+    "fractions functools hashlib heapq inspect io itertools json linecache locale math numbers operator queue random re "
+    "signal statistics string struct textwrap threading time traceback types typing uuid warnings weakref _sitebuiltins "
+    "_strptime encodings.idna encodings.ascii encodings.latin_1 encodings.utf_8_sig"
+).split()
 
 LINUX = sys.platform == "linux"
 
@@ -159,9 +161,8 @@ def serve(link: socket.socket, built: walls.Walls, config: dict[str, Any]) -> No
     say(link, {"ready": True, "own_pids": built.own_pids >= 0, "rss_kb": tell_memory, "dedicated": built.dedicated})
     while (heard := hear(link)) is not None:
         job, fds = heard
-        if "job" in job:
-            if not run_job(link, job["job"], fds, built):
-                return
+        if "job" in job and not run_job(link, job["job"], fds, built):
+            return
         for fd in fds:
             with contextlib.suppress(OSError):
                 os.close(fd)
