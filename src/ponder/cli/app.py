@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 import ponder
-from ponder.cli import doctor, evaluate, grade, plan, report, run, sample
+from ponder.cli import data, doctor, evaluate, grade, plan, report, run, sample
 from ponder.core.errors import PonderError
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("sample")(sample.sample)
 app.command("eval")(evaluate.evaluate)
+app.add_typer(data.data_app, name="data")
 app.command("grade")(grade.grade)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)

@@ -82,7 +82,10 @@ def judge(
     """
     text = completion.text
     parsed = parse(text, opened=prompt.rstrip().endswith(THINK_OPEN))
-    lenient = parsed.answer if parsed.well_formed else extract(text, "lenient")
+    if getattr(task, "whole", False):  # a program, a text that follows instructions: all that follows the thought
+        lenient = parsed.answer or parsed.rest or None
+    else:
+        lenient = parsed.answer if parsed.well_formed else extract(text, "lenient")
     correct: bool | None
     correct_lenient: bool | None = False
     note = "no answer"

@@ -14,17 +14,16 @@ from ponder.tasks.countdown import COUNTDOWN
 from ponder.tasks.equations import EQUATIONS
 from ponder.tasks.factors import FACTORS
 from ponder.tasks.functions import FUNCTIONS
+from ponder.tasks.gym import GYM_TASKS, PREFIX, gym_task
 from ponder.tasks.ordering import ORDERING
 from ponder.tasks.requests import REQUESTS
-from ponder.tasks.rows import ROWS
+from ponder.tasks.row_tasks import ROW_TASKS, ROWS
 from ponder.tasks.word_problems import WORD_PROBLEMS
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        ARITHMETIC, EQUATIONS, WORD_PROBLEMS, COUNTDOWN, FACTORS, ORDERING, REQUESTS, FUNCTIONS, ROWS,
-    )
-}  # fmt: skip
+MINIATURE = (ARITHMETIC, EQUATIONS, WORD_PROBLEMS, COUNTDOWN, FACTORS, ORDERING, REQUESTS, FUNCTIONS)
+
+TASKS: dict[str, Task] = {task.name: task for task in (*MINIATURE, ROWS)} | ROW_TASKS | GYM_TASKS
+"""Every grader by the `task` of its problems: the miniature world, rows of files by kind, reasoning-gym."""
 
 KINDS = ("arithmetic", "equations", "word_problems", "countdown", "factors", "ordering", "requests")
 """The kinds of the miniature world that can be graded here: what R1-Zero trains on and is measured on by default."""
@@ -45,13 +44,14 @@ def draw_mix(kinds: Sequence[str], split: str, n: int, seed: str = "", level: in
         raise PonderError("no kinds of problem were named: give at least one, e.g. tasks=[countdown]")
     if len(set(kinds)) < len(kinds):
         raise PonderError(f"a kind of problem is named twice in {', '.join(kinds)}: name each once")
-    known = [name for name in TASKS if name != ROWS.name]
+    known = {task.name: task for task in MINIATURE}
     problems: list[Problem] = []
     for place, kind in enumerate(kinds):
-        if kind not in known:
-            raise PonderError(f"unknown kind of problem {kind!r}: one of {', '.join(known)}")
+        if kind not in known and not kind.startswith(PREFIX):
+            raise PonderError(f"unknown kind of problem {kind!r}: one of {', '.join(known)}, or gym:NAME")
         share = n // len(kinds) + (place < n % len(kinds))
-        problems += TASKS[kind].problems(split, share, seed, level=level)  # type: ignore[call-arg]
+        task = known[kind] if kind in known else gym_task(kind)
+        problems += task.problems(split, share, seed, level=level)
     random_of("mix", split, seed).shuffle(problems)
     return problems
 

@@ -140,10 +140,10 @@ def _code(options: Options) -> Grader:
 
 
 def _run_code(sandbox: Any, stop_early: bool, limits: Any, row: Mapping[str, Any]) -> Row:
-    from ponder.sandbox.grade import run_tests
-    from ponder.sandbox.rows import test_of
+    from ponder.sandbox.grade import code_of, run_tests, test_of
 
-    code = _text(row, "code", "completion", "pred")
+    # `code` is a program as it is; a completion is searched for one.
+    code = _text(row, "code") if "code" in row else code_of(_text(row, "completion", "pred"), row)
     test = row["test"] if isinstance(row.get("test"), Mapping) else test_of(row)
     found = run_tests(code, test, sandbox=sandbox, limits=limits, stop_early=stop_early)
     return {
