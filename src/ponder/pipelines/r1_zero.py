@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,7 @@ from ponder.models.load import LoadedModel, load_model, load_tokenizer, paramete
 from ponder.pipelines import Pipeline, Plan
 from ponder.pipelines.estimate import LIKELY_LENGTH, matrix_rate, memory_gb, sampling_seconds, training_seconds
 from ponder.pipelines.together import stage
-from ponder.rewards import Reward, compose, reward_part
-from ponder.rewards.combine import BUILT_IN
+from ponder.rewards import Reward, compose, parts_of
 from ponder.sampling.local import LocalSampler
 from ponder.sandbox.choice import VARIABLE
 from ponder.tasks import KINDS, PROGRAMS, SEARCH_LIKE, draw_mix, runnable
@@ -95,8 +93,9 @@ class R1ZeroSettings(Settings):
     """A row of `ponder.models.chat.STYLES`; `r1-zero` is the paper's own template."""
     sandbox: str = "auto"
     """Where answers that are programs run: auto, full, nons, an endpoint, or weak (limits, no walls)."""
-    rewards: tuple[str, ...] = ("accuracy", "format")
-    """Parts of the reward: accuracy, format, or `path/to/file.py:function` in TRL's form."""
+    rewards: tuple[str | dict[str, Any], ...] = ("accuracy", "format")
+    """Parts of the reward: built-in ones by name (`ponder.rewards.recipe.BUILT_IN`), `path/to/file.py:function` in
+    TRL's or verl's form, or `{name: length, weight: 0.1, target: 200}` with weight and parameters."""
     seed: int = 0
     """Of the problems, the evaluation and (where `grpo.seed` is not given) the training."""
     data: DataSettings = DataSettings()
@@ -358,14 +357,8 @@ train.version = 1  # type: ignore[attr-defined]
 
 
 def reward_of(settings: R1ZeroSettings, opened: bool = False) -> Reward:
-    """The parts by name; the built-in format part weighs 0.2, so that form helps but never outweighs a right answer.
-
-    opened: the prompt's template already wrote `<think>`.
-    """
-    parts = [reward_part(spec, weight=0.2 if spec == "format" else 1.0) for spec in settings.rewards]
-    if opened:
-        parts = [replace(p, fn=partial(p.fn, opened=True)) if p.fn in BUILT_IN.values() else p for p in parts]
-    return compose(parts)
+    """The reward that the recipe names. opened: the prompt's template already wrote `<think>`."""
+    return compose(parts_of(settings.rewards, opened))
 
 
 def opens_thought(render: Callable[[Problem], str]) -> bool:
