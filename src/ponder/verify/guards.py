@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 MAX_LENGTH = 2000  # characters
@@ -17,6 +18,7 @@ MAX_REPEATS = 120  # of one token
 
 _TOKEN = re.compile(r"\\[A-Za-z]+|\d+(?:\.\d+)?|\*\*|[^\s]", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_GROWS = {"!", "\\binom", "\\dbinom", "\\tbinom", "\\prod", "\\sum"}
 _OPEN, _CLOSE = "([{", ")]}"
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
@@ -68,7 +70,7 @@ def _repeats(parts: list[str]) -> str | None:
 
 
 def _group(parts: list[str], at: int) -> int:
-    """Where the operand that starts at `at` ends (exclusive): a sign, then a bracket group, a command with its groups, or one token."""
+    """Where the operand at `at` ends: signs, then a bracket group, a command with its groups, or one token."""
     while at < len(parts) and parts[at] in "+-−":
         at += 1
     if at >= len(parts):
@@ -96,36 +98,42 @@ def _powers(parts: list[str]) -> str | None:
     for at, part in enumerate(parts):
         while end_of_exponent and at >= end_of_exponent[-1]:
             end_of_exponent.pop()
+        if part == "**" and (not at or at + 1 == len(parts)):
+            continue  # bold type, not a power
         if part not in ("^", "**"):
             if part[0] in _RAISED and at and _count(parts, at, _RAISED) > 4:
                 return "a huge power"
             continue
         end = _group(parts, at + 1)
+        while end < len(parts) and parts[end] in ("^", "**") and len(end_of_exponent) < 3:  # 2^2^2 without braces
+            end = _group(parts, end + 1)
+            end_of_exponent.append(end)
         inside = parts[at + 1 : end]
-        if end < len(parts) and parts[end] in ("^", "**"):
-            end_of_exponent.append(_group(parts, end + 1))  # 2^2^2 without braces
         end_of_exponent.append(end)
         if len(end_of_exponent) >= 3:
             return "a tower of exponents"
-        tower = "^" in inside or "**" in inside or len(end_of_exponent) == 2
-        numbers = [float(one[:40]) if len(one) < 40 else float("inf") for one in inside if _NUMBER.fullmatch(one)]
-        if any(one in ("!", "\\binom", "\\dbinom", "\\tbinom", "\\prod", "\\sum") for one in inside) and any(
-            one > 6 for one in numbers
-        ):
+        numbers = [float(one) if len(one) < 40 else math.inf for one in inside if _NUMBER.fullmatch(one)]
+        if any(one in _GROWS for one in inside) and any(one > 6 for one in numbers):
             return "a huge power"
-        if tower and any(one > 12 for one in numbers):
-            return "a tower of exponents"
-        size = 1.0
-        for one in numbers:  # an exponent may be a product
-            size *= max(one, 1.0)
+        size = 1.0  # the numbers of an exponent may be a product or a tower: no less than either
+        tower = "^" in inside or "**" in inside
+        for one in reversed(numbers):
+            size = _power(max(one, 1.0), size) if tower else size * max(one, 1.0)
         if size > MAX_EXPONENT:
-            return "a huge power"
+            return "a tower of exponents" if tower else "a huge power"
         base = parts[at - 1] if at else ""
         if _NUMBER.fullmatch(base) and len(base) * size > MAX_POWER_DIGITS:
             return "a huge power"
-        if base in _CLOSE and size > 60 and any(one.isalpha() or one.startswith("\\") for one in _before(parts, at)):
-            return "a huge power of a sum"
+        if base in _CLOSE and size > 60:
+            group = _before(parts, at)
+            below = at > len(group) and parts[at - len(group) - 1] == "_"  # \sum_{k=1}^{100}
+            if not below and any(one.isalpha() or one.startswith("\\") for one in group):
+                return "a huge power of a sum"
     return None
+
+
+def _power(base: float, exponent: float) -> float:
+    return base**exponent if exponent * math.log10(base) < 15 else 1e15
 
 
 def _count(parts: list[str], at: int, signs: str) -> int:
@@ -192,3 +200,66 @@ def _ranges(parts: list[str]) -> str | None:
                     return "a long range"
             here = end
     return None
+
+
+def peel(text: str) -> str:
+    """`text` without the brackets that stand around the whole of it: `(((x)))` is x. Linear; not `(1,2)`, a tuple."""
+    text = text.strip()
+    if len(text) < 3 or text[0] not in "({" or len(text) > 100_000:
+        return text
+    opened: list[int] = []
+    partner: dict[int, int] = {}
+    for at, sign in enumerate(text):
+        if sign in _OPEN:
+            opened.append(at)
+        elif sign in _CLOSE:
+            if not opened:
+                return text
+            partner[opened.pop()] = at
+    first, last = 0, len(text) - 1
+    pairs = {"(": ")", "{": "}"}
+    while first < last:
+        whole = partner.get(first) == last and text[last - 1] != "\\"
+        if whole and text[last] == pairs.get(text[first]):
+            first, last = first + 1, last - 1
+        elif text[first].isspace():
+            first += 1
+        elif text[last].isspace():
+            last -= 1
+        else:
+            break
+    inner = text[first : last + 1]
+    return text if not inner or "," in inner or ";" in inner else inner
+
+
+_TOWER = re.compile(r"\d{1,40}(?:\^\{?\d{1,40})+\}*", re.ASCII)
+_HUGE_FACTORIAL = re.compile(r"(?:\d{1,40}|[({]\d{1,40}(?:\^\{?\d{1,40}\}?)?[)}])!", re.ASCII)
+
+
+def least_digits(text: str) -> float | None:
+    """How many decimal digits a literal tower (`9^{9^{9}}`) or factorial (`(10^9)!`) has at least; None for other text.
+
+    From logarithms: nothing is worked out. Capped at 1e15, so that a comparison of two of them decides nothing.
+    """
+    bare = "".join(text.split())
+    if len(bare) > 400:
+        return None
+    numbers = [float(one) for one in re.findall(r"[0-9]+", bare)]
+    if _HUGE_FACTORIAL.fullmatch(bare):
+        size = _log10(numbers)
+        if size > 15:
+            return 1e15
+        return max(0.0, 10**size * (size - 0.4343)) * 0.999 if size > 1 else 0.0  # n! > (n/e)^n
+    if _TOWER.fullmatch(bare) and bare.count("{") == bare.count("}"):
+        return min(1e15, _log10(numbers) * 0.999)
+    return None
+
+
+def _log10(tower: list[float]) -> float:
+    """The logarithm of a tower, from its top down; 1e15 where it is more."""
+    if any(one < 2 for one in tower):
+        return 0.0
+    value = tower[-1] if len(tower) > 1 else 1.0
+    for base in reversed(tower[1:-1]):
+        value = _power(base, value)
+    return min(1e15, math.log10(tower[0]) * value)

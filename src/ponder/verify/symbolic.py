@@ -6,7 +6,7 @@ import json
 import time
 
 from ponder.core.errors import PonderError
-from ponder.verify.guards import guard
+from ponder.verify.guards import guard, least_digits, peel
 from ponder.verify.symbolic_text import tokens
 from ponder.verify.verdict import Verdict
 from ponder.verify.worker import Pool, shared_pool
@@ -45,8 +45,13 @@ def equivalent(
         return verdict(False if gold.strip() else None, "nothing to compare")
     if pred.strip() == gold.strip():
         return verdict(True, "the same text")
+    pred, gold = peel(pred), peel(gold)
+    if pred == gold:
+        return verdict(True, "the same text")
     for side, text in (("answer", pred), ("gold", gold)):
         reason = guard(text)
+        if reason and _too_large(pred, gold):
+            return verdict(False, f"{side}: {reason}, far larger than the other", "guard")
         if reason:
             return verdict(None, f"{side}: {reason}", "guard")
     left, right = tokens(pred), tokens(gold)
@@ -78,3 +83,15 @@ def _pool(workers: int, memory_mb: int) -> Pool:
 
 def _words(parts: list[str]) -> bool:
     return all(part.startswith('"') for part in parts)
+
+
+def _too_large(pred: str, gold: str) -> bool:
+    """Whether one is a literal tower or factorial with more digits than the other, a plain number, can have."""
+    for tower, other in ((pred, gold), (gold, pred)):
+        digits, known = least_digits(tower), least_digits(other)
+        plain = other.strip().lstrip("+-")
+        if digits and plain.replace(".", "", 1).replace(",", "").isdecimal() and digits > len(plain) + 2:
+            return True
+        if digits and known is not None and known < 1e6 and digits > 2 * known + 100:
+            return True
+    return False

@@ -7,15 +7,22 @@ import re
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ",
     "÷": r"\div ", "∕": "/", "⁄": "/", "°": r"^{\circ}", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ",
-    "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "±": r"\pm ", "∓": r"\mp ", "≈": r"\approx ",
-    "⟨": r"\langle ", "⟩": r"\rangle ", "〈": r"\langle ", "〉": r"\rangle ", "∠": r"\angle ", "…": r"\dots ", "⋯": r"\dots ",
-    "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "′": "'", "’": "'",
-    "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅕": r"\frac{1}{5}",
-    "⅖": r"\frac{2}{5}", "⅗": r"\frac{3}{5}", "⅘": r"\frac{4}{5}", "⅙": r"\frac{1}{6}", "⅚": r"\frac{5}{6}", "⅛": r"\frac{1}{8}",
+    "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "±": r"\pm ", "∓": r"\mp ",
+    "≈": r"\approx ",
+    "⟨": r"\langle ", "⟩": r"\rangle ", "〈": r"\langle ", "〉": r"\rangle ", "∠": r"\angle ", "…": r"\dots ",
+    "⋯": r"\dots ",
+    "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "′": "'",
+    "’": "'",
+    "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
+    "⅕": r"\frac{1}{5}",
+    "⅖": r"\frac{2}{5}", "⅗": r"\frac{3}{5}", "⅘": r"\frac{4}{5}", "⅙": r"\frac{1}{6}", "⅚": r"\frac{5}{6}",
+    "⅛": r"\frac{1}{8}",
     "⅜": r"\frac{3}{8}", "⅝": r"\frac{5}{8}", "⅞": r"\frac{7}{8}", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ",
-    "⌉": r"\rceil ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "ε": r"\epsilon ", "θ": r"\theta ",
+    "⌉": r"\rceil ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "ε": r"\epsilon ",
+    "θ": r"\theta ",
     "λ": r"\lambda ", "μ": r"\mu ", "ρ": r"\rho ", "σ": r"\sigma ", "τ": r"\tau ", "φ": r"\phi ", "ω": r"\omega ",
-    "√": r"\sqrt ", "∛": r"\sqrt[3]", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2061": "", "\u200b": "", "\ufeff": "",
+    "√": r"\sqrt ", "∛": r"\sqrt[3]", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2061": "", "\u200b": "",
+    "\ufeff": "",
 }  # fmt: skip
 _TABLE = str.maketrans(_UNICODE)
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
@@ -33,20 +40,29 @@ _DROPPED = re.compile(
     r"|\\\$|\\[()\[\]](?![A-Za-z])|\$|\\phantom\{[^{}]{0,50}\}|\\label\{[^{}]{0,50}\}"
 )
 _SAME = {
-    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "leq": "le", "leqslant": "le",
-    "geq": "ge", "geqslant": "ge", "lt": "<", "gt": ">", "neq": "ne", "lbrace": "{", "rbrace": "}", "varnothing": "emptyset",
-    "ldots": "dots", "cdots": "dots", "dotsc": "dots", "dotsb": "dots", "degree": "circ", "lvert": "|", "rvert": "|", "vert": "|",
-    "mid": "|", "ast": "cdot", "lbrack": "[", "rbrack": "]", "land": "and", "lor": "or", "wedge": "and", "vee": "or", "tg": "tan",
-    "ctg": "cot", "arctg": "arctan", "epsilon": "varepsilon", "varphi": "phi", "triangle": "triangle", "asin": "arcsin",
-    "acos": "arccos", "atan": "arctan", "imath": "i", "textdegree": "circ", "fbox": "boxed", "over": "/",
+    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "leq": "le",
+    "leqslant": "le",
+    "geq": "ge", "geqslant": "ge", "lt": "<", "gt": ">", "neq": "ne", "lbrace": "{", "rbrace": "}",
+    "varnothing": "emptyset",
+    "ldots": "dots", "cdots": "dots", "dotsc": "dots", "dotsb": "dots", "degree": "circ", "lvert": "|", "rvert": "|",
+    "vert": "|",
+    "mid": "|", "ast": "cdot", "lbrack": "[", "rbrack": "]", "land": "and", "lor": "or", "wedge": "and", "vee": "or",
+    "tg": "tan",
+    "ctg": "cot", "arctg": "arctan", "epsilon": "varepsilon", "varphi": "phi", "asin": "arcsin",
+    "acos": "arccos", "atan": "arctan", "imath": "i", "textdegree": "circ", "fbox": "boxed",
 }  # fmt: skip
-_STYLES = {"text", "mathrm", "textrm", "textbf", "textit", "textnormal", "mbox", "mathit", "mathbf", "operatorname", "mathsf", "bm",
+_STYLES = {"text", "mathrm", "textrm", "textbf", "textit", "textnormal", "mbox", "mathit", "mathbf", "operatorname",
+    "mathsf", "bm",
            "boldsymbol", "textsf", "texttt", "mathcal", "hbox", "boxed", "mathbb", "mathop", "underline"}  # fmt: skip
-FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "log", "ln",
+FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh",
+    "tanh", "log", "ln",
              "exp", "gcd", "lcm", "max", "min", "lg"}  # fmt: skip
-_WORDS = {"pi": r"\pi", "sqrt": r"\sqrt", "infinity": r"\infty", "inf": r"\infty", "infty": r"\infty", "oo": r"\infty", "theta": r"\theta",
-          "alpha": r"\alpha", "beta": r"\beta", "and": r"\and", "or": r"\or", "cbrt": r"\cbrt", "percent": r"\%", "pct": r"\%",
-          "percentage": r"\%", "degrees": r"\degrees", "degree": r"\degrees", "abs": r"\abs", "union": r"\cup", "asin": r"\arcsin",
+_WORDS = {"pi": r"\pi", "sqrt": r"\sqrt", "infinity": r"\infty", "inf": r"\infty", "infty": r"\infty",
+    "oo": r"\infty", "theta": r"\theta",
+          "alpha": r"\alpha", "beta": r"\beta", "and": r"\and", "or": r"\or", "cbrt": r"\cbrt", "percent": r"\%",
+          "pct": r"\%",
+          "percentage": r"\%", "degrees": r"\degrees", "degree": r"\degrees", "abs": r"\abs", "union": r"\cup",
+          "asin": r"\arcsin",
           "acos": r"\arccos", "atan": r"\arctan", "phi": r"\phi", "lambda": r"\lambda", "gamma": r"\gamma"}  # fmt: skip
 _TOKEN = re.compile(
     r"(?P<text>\\(?:" + "|".join(sorted(_STYLES)) + r")\s*\{(?P<inner>[^{}]{0,400})\})"
@@ -58,6 +74,11 @@ _TOKEN = re.compile(
     r"|(?P<space>\s+)|(?P<other>.)",
     re.ASCII | re.DOTALL,
 )
+_PROSE = re.compile(r"[A-Za-z]{4}|[A-Za-z] [A-Za-z]")
+_UNIT = re.compile(r"[a-z]{1,3}(?:\^?[23]|/[a-z]{1,3}(?:\^?[23])?)")  # cm2, km/h
+_JOIN = re.compile(r"\\!\s*")
+_DOUBLED = re.compile(r"\\\\(?=[A-Za-z,;!:])")
+_SPACED = re.compile(r"\s*[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?\s*", re.ASCII)
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])", re.ASCII)
 _SCIENCE = re.compile(r"(?<![\w.}])(\d+(?:\.\d*)?|\.\d+)[eE]([+-]?\d{1,4})(?![\w.{])", re.ASCII)
 _ORDINAL = re.compile(
@@ -69,11 +90,16 @@ _REPEATING = re.compile(
 
 
 def tidy(text: str) -> str:
-    """`text` with unicode signs as LaTeX, spacing and size commands gone, thousands joined, `1.0e3` and `0.\\overline{3}` exact."""
+    """`text` with unicode signs as LaTeX, spacing and size commands gone, thousands joined,
+    `1.0e3` and `0.\\overline{3}` exact."""
     text = _RAISED_RUN.sub(lambda run: "^{" + "".join(_RAISED[one] for one in run[0]) + "}", text)
     text = _LOWERED_RUN.sub(lambda run: "_{" + "".join(_LOWERED[one] for one in run[0]) + "}", text)
-    text = text.translate(_TABLE)
+    text = _JOIN.sub("", text.translate(_TABLE))
+    if "\\\\" in text and "\\begin" not in text:
+        text = _DOUBLED.sub(r"\\", text)  # a command written with two backslashes
     text = _THOUSANDS_GAP.sub("", text)
+    if _SPACED.fullmatch(text):
+        text = text.replace(" ", "")
     text = _DROPPED.sub(" ", _GAP.sub(" ", text))
     text = _ORDINAL.sub("", text)
     text = _REPEATING.sub(_repeating, text)
@@ -144,12 +170,9 @@ def _spaces(found: list[str]) -> list[str]:
 
 
 def _command(whole: str) -> list[str]:
-    name = whole[1:]
-    name = _SAME.get(name, name)
-    if name in ("<", ">", "|", "[", "]", "i", "/"):
+    name = _SAME.get(whole[1:], whole[1:])
+    if name in ("<", ">", "|", "[", "]", "i"):
         return [name]
-    if name in ("|",):
-        return ["|"]
     return [] if name in _STYLES and name != "mathbb" else ["\\" + name]
 
 
@@ -188,7 +211,7 @@ def _inner(style: str, inner: str) -> list[str]:
         return tokens(bare)
     if len(bare) == 1:
         return [bare]
-    if any(one in "+-*/=^_()<>0123456789" for one in bare) and not re.search(r"[A-Za-z]{4}|[A-Za-z] [A-Za-z]", bare):
-        if not re.fullmatch(r"[a-z]{1,3}(?:\^?[23]|/[a-z]{1,3}(?:\^?[23])?)", bare):  # cm2, km/h
-            return tokens(bare)
+    formula = any(one in "+-*/=^_()<>0123456789" for one in bare) and not _PROSE.search(bare)
+    if formula and not _UNIT.fullmatch(bare):
+        return tokens(bare)
     return ['"' + " ".join(low.strip("().").split())]

@@ -1,8 +1,8 @@
 """A small pool of worker processes that are killed by wall clock: for work that may hang, crash or eat memory.
 
 A worker is a fresh interpreter, never a fork: the same from the main thread, other threads, asyncio and forked
-processes. It talks in lines of JSON over two pipes. It dies with its parent: by the kernel's parent-death signal, by the
-end of its standard input, and, should both fail, by an alarm of its own a little after the time of each request.
+processes. It talks in lines of JSON over two pipes. It dies with its parent: by the kernel's parent-death signal, by
+the end of its standard input, and, should both fail, by an alarm of its own a little after each request's time.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ from typing import Any
 START_S = 60.0  # imports on a loaded machine; a request's own time starts after
 MAX_REPLY = 1 << 16
 _ROOT = str(Path(__file__).resolve().parents[2])
-_PROGRAM = "import sys, json; sys.path[:0] = [{root!r}]; sys.path += json.loads({paths!r}); from {module} import main; main({settings!r})"
+_PROGRAM = (
+    "import sys, json; sys.path[:0] = [{root!r}]; sys.path += json.loads({paths!r}); "
+    "from {module} import main; main({settings!r})"
+)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """value: what the worker answered, None where there is no answer. note: why not. ms: wall milliseconds, queue left out.
+    """value: what the worker answered, None where there is no answer. note: why not. ms: wall time, queue left out.
 
     timed_out: the clock struck or the worker died, and it was replaced. unavailable: no worker can be had at all.
     """
@@ -58,12 +61,14 @@ class Pool:
     """workers: processes at most. module: a module with `main(settings)`, which serves lines of JSON.
 
     settings: handed to it as text. recycle: requests after which a worker is replaced, so that no cache grows for ever.
+    asked: requests answered so far.
     """
 
     module: str
     settings: str = "{}"
     workers: int = 2
     recycle: int = 5000
+    asked: int = 0
     pid: int = field(default_factory=os.getpid)
     _idle: list[_Slot] = field(default_factory=list)
     _free: threading.Condition = field(default_factory=threading.Condition)
@@ -76,7 +81,7 @@ class Pool:
         self._idle = list(self._all)
 
     def ask(self, request: Mapping[str, Any], cap_s: float) -> Reply:
-        """The worker's answer to `request` (JSON values). cap_s: seconds from when a worker starts on it, then SIGKILL."""
+        """The worker's answer to `request`. cap_s: seconds from when a worker starts on it, then SIGKILL."""
         slot = self._take()
         if slot is None:
             return Reply(None, "the pool is closed", unavailable=True)
@@ -157,6 +162,8 @@ class Pool:
             _kill(slot)
             return Reply(None, "the worker's answer could not be read", ms, timed_out=True)
         slot.served += 1
+        with self._free:
+            self.asked += 1
         if slot.served >= self.recycle or value.get("last"):
             _kill(slot)
         return Reply(value, "", ms)
