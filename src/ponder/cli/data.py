@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,29 +55,20 @@ def audit(
 
     Example: ponder data audit train.jsonl --against gsm8k_test.jsonl --model mini
     """
-    from ponder.core.progress import Progress
     from ponder.core.records import explained, write_json_atomic
     from ponder.tasks.audit import audit as look
 
-    with Progress(0, "golds") as progress:
-
-        def on_gold(done: int, total: int) -> None:
-            progress.total = total
-            progress.update(done)
-
-        found, readable = look(file, against or (), ngram=ngram, long_answer=long_answer, on_progress=on_gold)
+    with _progress("golds") as tell:
+        found, readable = look(file, against or (), ngram=ngram, long_answer=long_answer, on_progress=tell)
     report = found.as_json()
     if model is not None:
         from ponder.pipelines.audit import difficulty
 
-        with Progress(0, "problems") as progress:
-
-            def on_problem(done: int, total: int) -> None:
-                progress.total = total
-                progress.update(done)
-
-            how = {"samples": samples, "limit": problems, "max_completion_length": max_completion_length}
-            measured = difficulty(readable, model, on_progress=on_problem, **how)  # type: ignore[arg-type]
+        with _progress("problems") as tell:
+            measured = difficulty(
+                readable, model, samples=samples, limit=problems, max_completion_length=max_completion_length,
+                on_progress=tell,
+            )  # fmt: skip
         report["difficulty"] = measured.as_json()
     folder = out if out is not None else Path("runs") / f"audit-{Path(file).name.partition('.')[0]}"
     with explained(folder):
@@ -85,6 +77,25 @@ def audit(
     _show(found, report)
     print(folder / "audit.json")
     return 0 if found.passed else 1
+
+
+@contextlib.contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A live line whose end is known from the first (done, in all) that it is told."""
+    from ponder.core.progress import Progress
+
+    lines: list[Progress] = []
+
+    def tell(done: int, total: int) -> None:
+        if not lines:
+            lines.append(Progress(total, label))
+        lines[0].update(done)
+
+    try:
+        yield tell
+    finally:
+        for line in lines:
+            line.close()
 
 
 def _show(found: Audit, report: Mapping[str, Any]) -> None:
@@ -119,7 +130,8 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    print(title)  # no title of the table's: it would be broken at the table's width
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for at, head in enumerate(heads):
         table.add_column(head, justify="right" if at else "left", no_wrap=not at)
     for row in rows:

@@ -18,6 +18,7 @@ from typing import Any
 from ponder.core.errors import PonderError
 from ponder.core.records import usable_cores
 from ponder.core.types import Problem, Score, Task
+from ponder.sandbox.limits import SandboxUnavailable
 from ponder.tasks.gym import GYM_TASKS
 from ponder.tasks.row_tasks import ROW_TASKS, ROWS
 from ponder.tasks.rows import read_rows
@@ -148,7 +149,12 @@ def grade_gold(problem: Problem) -> Score:
     task = GRADERS.get(problem.task)
     if task is None:
         raise PonderError(f"row {row_of(problem)}: task {problem.task!r} has no grader; known: {', '.join(GRADERS)}")
-    plain = task.grade(problem, problem.answer)
+    try:
+        plain = task.grade(problem, problem.answer)
+    except SandboxUnavailable:
+        raise
+    except PonderError as error:  # the grader cannot use this gold answer, whatever is answered
+        return Score(0.0, False, {}, str(error))
     if plain.correct is not True:
         return plain
     read = extract(completion_of(problem.answer), "strict")
