@@ -43,7 +43,7 @@ _CONTROL = re.compile(
     r"|(?<![a-zA-Z])(?:and|or)(?![a-z])"
 )
 _PROSE = re.compile(r"[^\W\d_]{3,}|\*\*|\\[(\[]|[<>]{2}|\n")
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$|<)|\n|<\||\*\*\s*$")
+_SENTENCE_END = re.compile(r"(?<!\\)[.!?](?=\s|$|<)|\n|<\||\*\*\s*$")
 _JOINING = re.compile(r",? ?(?:and|or) ")
 _STRAY = re.compile(r"^\s*[\"'`*]+|[\"'`*]+\s*$")
 

@@ -113,7 +113,10 @@ def tidy(text: str) -> str:
     text = _DOUBLED.sub(lambda _: "\\", text)
     text = _SUPER.sub(_superscript, text)
     text = _SUB.sub(lambda m: "_{" + "".join(_SUBSCRIPTS[c] for c in m[0]) + "}", text)
-    return text.translate(_UNICODE).replace("**", "\x00").strip().strip("*").replace("\x00", "**")
+    text = text.translate(_UNICODE).strip()
+    while len(text) > 4 and text.startswith("**") and text.endswith("**"):
+        text = text[2:-2].strip()
+    return text
 
 
 def _superscript(match: re.Match[str]) -> str:
@@ -299,6 +302,8 @@ def _named(name: str, spaced: bool) -> list[Token]:
 
 
 def _append_word(word: str, found: list[Token], spaced: bool) -> None:
+    if word in ("st", "nd", "rd", "th") and found and found[-1].kind == "num" and not spaced:
+        return  # 21st
     joined = _JOINED.fullmatch(word)
     if joined:
         found.append(Token("sep", joined[1]))
@@ -335,6 +340,10 @@ def _append_text(inside: str, found: list[Token], spaced: bool, name: str) -> No
         return
     elif len(bare) == 1 and bare in "ei" and name == "mathrm":
         found.append(Token("const", bare, spaced))
+    elif bare[0].isdigit() and len(bare) < 200 and "\\text" not in bare:
+        found.extend(tokens(bare))
+    elif bare.strip("()[]").isalpha() and len(bare.strip("()[]")) > 1:
+        _text_token(bare.strip("()[]"), found, spaced)
     elif bare.isalpha() or " " in bare or not any(c.isdigit() or c in "()[]" for c in bare):
         words = _WORD.findall(bare) if any(c.isdigit() for c in bare) else []
         if words or not any(c.isdigit() for c in bare) or len(bare) > 60:

@@ -145,7 +145,7 @@ def _graded(answer: str, gold: str, options: MathOptions) -> Verdict:
     decided = _by_reading(answer, gold, options, rules)
     if decided.correct is not True:
         other = _choice(answer, gold, options, rules)
-        if other is not None:
+        if other is not None and (other.correct or decided.correct is None):
             return other
     if decided.correct is not None or not options.symbolic:
         return decided
@@ -229,7 +229,7 @@ def _choice(answer: str, gold: str, options: MathOptions, rules: Rules) -> Verdi
             return Verdict(letter[1] == chosen[1], "choice", extracted=answer[:500], gold=gold[:500])
         rest = chosen[2].strip()
         verdict = _by_reading(plain if swapped else rest, rest if swapped else plain, options, rules)
-        if verdict.correct:
+        if verdict.correct is not None:
             return verdict
     return None
 

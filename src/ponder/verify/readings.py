@@ -69,6 +69,7 @@ def _without_doubles(found: Sequence[Token]) -> list[Token]:
 class _Reader:
     def __init__(self, toks: list[Token]) -> None:
         self.toks, self.at, self.depth, self.bars, self.links = toks, 0, 0, 0, 0
+        self.barred = False  # whether a bar ends what is being read
         squares = [t.value for t in toks if t.value in ("[", "]") and t.kind in ("open", "close")]
         # ]1,2[ and [1,2[: there a square bracket never multiplies
         self.french = bool(squares) and (squares[0] == "]" or squares.count("[") != squares.count("]"))
@@ -222,7 +223,11 @@ class _Reader:
             return True
         if token.kind == "open":
             return not (self.french and token.value == "[")
-        return token.kind in ("word", "text") or token == _BAR or (token.kind == "unit" and token.value != "%")
+        return (
+            token.kind in ("word", "text")
+            or (token == _BAR and not self.barred)
+            or (token.kind == "unit" and token.value != "%")
+        )
 
     def is_unit(self, token: Token) -> bool:
         if token.kind in ("text", "unit"):
@@ -474,13 +479,13 @@ class _Reader:
         value = token.value
         if value.startswith("begin:"):
             return self.environment(value[6:])
+        if value == "set{" and self.bars_ahead() == 1:
+            return self.builder()
         node = self.sequence()
-        if value == "set{" and self.peek().value in ("|", ":"):  # {x | x > 2}
-            self.at += 1
-            node = self.sequence()
+        if value == "set{" and node[0] == "rel" and node[1][0][0] == "ratio" and len(node[1][0][1]) == 2:
             if self.take().value != "set}":
                 raise Unreadable("a set is not closed")
-            return node
+            return ("rel", (node[1][0][1][1], *node[1][1:]))  # {x : x > 2}
         closing = self.take()
         if value == "{":
             if closing.value != "}":
@@ -507,6 +512,28 @@ class _Reader:
         opening = "(" if value == "]" else value
         end = ")" if closing.value == "[" else closing.value
         return ("tuple", opening, node[1], end)
+
+    def bars_ahead(self) -> int:
+        """How many bars stand before the set that was just opened is closed."""
+        depth, found = 0, 0
+        for place in range(self.at, len(self.toks)):
+            token = self.toks[place]
+            depth += (token.value == "set{") - (token.value == "set}")
+            if depth < 0:
+                break
+            found += token == _BAR
+        return found
+
+    def builder(self) -> Node:
+        """`{x | x > 2}`: the condition stands for the set."""
+        self.barred = True
+        self.sequence()
+        self.barred = False
+        self.at += 1
+        node = self.sequence()
+        if self.take().value != "set}":
+            raise Unreadable("a set is not closed")
+        return node
 
     def environment(self, kind: str) -> Node:
         if kind in _MATRICES:

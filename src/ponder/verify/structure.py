@@ -449,7 +449,7 @@ def _arrays(one: Node, other: Node, rules: Rules) -> bool | None:
         return _pairwise(parts, made, rules) if width in (2, 3) else False
     if plain[0] in ("num", "sym", "const", "text", "base", "ratio"):
         return False
-    return None if array[0] == "matrix" or _contains(plain, ("matrix", "tuple")) else False
+    return None if _contains(plain, ("matrix", "tuple")) else False
 
 
 def _contains(node: Any, kinds: tuple[str, ...]) -> bool:
@@ -538,20 +538,48 @@ def _scalars(one: Node, other: Node, rules: Rules) -> bool | None:
         return True
     for decimal, plain in ((one, other), (other, one)):
         rounded = rules.float_digits and decimal[0] == "num" and decimal[2] >= rules.float_digits
-        if rounded and _within(decimal, plain, _last_place(decimal)):
+        if rounded and _rounds_to(decimal, plain):
             return True
     return found
 
 
+def _rounds_to(decimal: Node, plain: Node) -> bool:
+    """Whether `plain`, rounded, cut off, or as a binary float, is the decimal that is written."""
+    place = _last_place(decimal)
+    try:
+        if (_finite(exact(plain)) / place).denominator == 1:
+            return False  # a decimal that could have been written out
+    except Undecided:
+        pass
+    if _within(decimal, plain, place / 2):
+        return True
+    away = decimal[1] + (place / 2 if decimal[1] > 0 else -place / 2)
+    if _within(("num", away, 0), plain, place * Fraction(499, 1000)):
+        return True
+    if decimal[2] < 16 or symbols_of(plain):
+        return False
+    try:
+        value, _ = Numeric(contexts()[1], {}, True).of(plain)
+    except Undecided:
+        return False
+    return not getattr(value, "imag", 0) and float(value) == float(decimal[1])
+
+
+def _finite(value: Fraction | Huge) -> Fraction:
+    if isinstance(value, Huge):
+        raise Undecided("a number too large to compute")
+    return value
+
+
 def _last_place(decimal: Node) -> Fraction:
-    """What one unit in the last written place is worth, or a little less: rounding and cutting off both stay below."""
+    """What one unit in the last written place is worth."""
     value, digits = abs(decimal[1]), decimal[2]
     size = 0
     while value >= 10 ** (size + 1) and size < 400:
         size += 1
     while value and value * 10 ** (-size) < 1 and size > -400:
         size -= 1
-    return Fraction(10) ** (size - digits + 1) * Fraction(999, 1000)
+    return Fraction(10) ** (size - digits + 1)
 
 
 def _within(one: Node, other: Node, distance: Fraction) -> bool:

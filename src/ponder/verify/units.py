@@ -50,7 +50,7 @@ def unit_name(words: list[str]) -> str:
             power = "^2"
         elif name == "cubic":
             power = "^3"
-        elif name not in _EMPTY:
+        elif low not in _EMPTY or (low == "in" and not parts and len(words) == 1):
             parts.append(name + power)
             power = ""
     name = " ".join(parts).replace(" / ", "/").strip("/ ")
