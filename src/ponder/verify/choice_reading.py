@@ -128,7 +128,10 @@ def box_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-_NOUN = r"(?:answers?|ans\.?|respuesta|réponse|risposta|selected|options?|choices?|response|solution|letters?|antwort(?:en|option|möglichkeit)?|lösung|wahl|auswahl)"
+_NOUN = (
+    r"(?:answers?|ans\.?|respuesta|réponse|risposta|selected|options?|choices?|response|solution|letters?|"
+    r"antwort(?:en|option|möglichkeit)?|lösung|wahl|auswahl)"
+)
 _SURELY = (
     r"(?:\s+(?:therefore|thus|hence|clearly|definitely|probably|likely|most\s+likely|simply|indeed|then|also|now|"
     r"somit|daher|wohl|damit|eindeutig)\b)?"
