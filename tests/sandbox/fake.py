@@ -34,7 +34,8 @@ def write_frame(frame):
     while data: data = data[os.write(OUT, data):]
 IN, OUT = int(sys.argv[1]), int(sys.argv[2])
 driver = read_frame().decode(); payload = read_frame()
-exec(compile(driver, "<driver>", "exec"), {"__name__": "driver", "payload": payload, "read_frame": read_frame, "write_frame": write_frame})
+names = {"payload": payload, "read_frame": read_frame, "write_frame": write_frame, "__name__": "driver"}
+exec(compile(driver, "<driver>", "exec"), names)
 """
 
 

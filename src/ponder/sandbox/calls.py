@@ -19,7 +19,8 @@ from ponder.sandbox.lower import Call, Case
 from ponder.sandbox.tally import FATAL, MAX_LOST, Tally, ended
 
 if TYPE_CHECKING:
-    from ponder.sandbox.jail import Child, Sandbox
+    from ponder.sandbox.child import Child
+    from ponder.sandbox.jail import Sandbox
 
 MAX_CHILDREN = 16
 """All told for one program: what a program that dies after each answer can cost."""

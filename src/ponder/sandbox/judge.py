@@ -17,7 +17,8 @@ from ponder.sandbox.limits import Limits
 from ponder.sandbox.tally import FATAL, Tally, ended
 
 if TYPE_CHECKING:
-    from ponder.sandbox.jail import Child, Sandbox
+    from ponder.sandbox.child import Child
+    from ponder.sandbox.jail import Sandbox
 
 
 def run_split(

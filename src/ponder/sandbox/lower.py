@@ -64,9 +64,8 @@ def lower(source: str, entry: str, setup: str = "") -> tuple[Case, ...] | None:
     try:
         tree = ast.parse(source)
         taken = {node.name for node in ast.walk(ast.parse(setup)) if isinstance(node, ast.FunctionDef)} - {entry}
-        if entry in FUNCTIONS.keys() | MAKERS.keys() | TYPES.keys() or taken & (
-            FUNCTIONS.keys() | TYPES.keys() | {"math"}
-        ):
+        read = FUNCTIONS.keys() | MAKERS.keys() | TYPES.keys() | {"math"}
+        if entry in read or taken & read:
             return None
         cases = [_case(test, entry, names) for test, names in _asserts(tree, entry)]
     except (Unsupported, SyntaxError, ValueError, RecursionError, MemoryError):
@@ -186,10 +185,10 @@ def _plan(node: ast.expr, names: frozenset[str], calls: list[Call]) -> Check:
         if "" in ops or ({"is", "is not"} & set(ops) and not (len(parts) == 2 and any(singles))):
             raise Unsupported  # the identity of a number or a text is the interpreter's own affair
         if len(ops) > 1:
-            _first_only(node.left, node, names)
+            _first_only([node.left, node.comparators[0]], node, names)
         return ("compare", ops, parts)
     if isinstance(node, ast.BoolOp):
-        _first_only(node.values[0], node, names)
+        _first_only(node.values[:1], node, names)
         return ("and" if isinstance(node.op, ast.And) else "or", tuple(plan(part) for part in node.values))
     if isinstance(node, ast.UnaryOp) and type(node.op) in UNARY:
         return ("apply", UNARY[type(node.op)], (plan(node.operand),))
@@ -213,13 +212,13 @@ def _plan(node: ast.expr, names: frozenset[str], calls: list[Call]) -> Check:
     raise Unsupported
 
 
-def _first_only(first: ast.expr, whole: ast.expr, names: frozenset[str]) -> None:
+def _first_only(first: list[ast.expr], whole: ast.expr, names: frozenset[str]) -> None:
     """`and`, `or` and chains may stop early: lowered only where no call stands in what might not be reached."""
 
     def calls(node: ast.expr) -> int:
         return sum(isinstance(part, ast.Name) and part.id in names for part in ast.walk(node))
 
-    if calls(whole) != calls(first):
+    if calls(whole) != sum(calls(part) for part in first):
         raise Unsupported
 
 
@@ -336,6 +335,8 @@ def _contains(whole: Any, part: Any) -> bool:
         if type(part) is not str:
             raise TypeError("in a text")
         return part in whole
+    if type(whole) in (bytes, bytearray):
+        return bool(part in whole)
     if type(whole) in (Pairs, Bag):
         name = canonical(part)
         return any(canonical(item) == name for item in _items(whole))
@@ -356,7 +357,7 @@ def _ordered(op: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
 
 
 def _items(value: Any) -> list[Any]:
-    if type(value) in (list, tuple, str):
+    if type(value) in (list, tuple, str, bytes, bytearray):
         return list(value)
     if type(value) is Pairs:
         return [key for key, _ in value.items]
@@ -374,7 +375,7 @@ def _item(whole: Any, key: Any) -> Any:
             if canonical(known) == name:
                 return value
         raise KeyError
-    if type(whole) in (list, tuple, str) and type(key) is int:
+    if type(whole) in (list, tuple, str, bytes, bytearray, range) and type(key) is int:
         return whole[key]
     raise TypeError("not indexed")
 
@@ -382,7 +383,7 @@ def _item(whole: Any, key: Any) -> Any:
 def _len(value: Any) -> int:
     if type(value) is Drained:
         raise TypeError("an iterator has no length")
-    return len(value) if type(value) in (bytes, bytearray) else len(_items(value))
+    return len(_items(value))
 
 
 def _set(value: Any = ()) -> Bag:

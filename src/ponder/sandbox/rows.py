@@ -135,8 +135,8 @@ def _entry(tree: ast.Module, code: Any) -> str | None:
             calls.update(dict.fromkeys(names, 1))
     reference = _tree(code.replace("\r\n", "\n")) if isinstance(code, str) else None
     defined = {node.name for node in reference.body if isinstance(node, ast.FunctionDef)} if reference else set()
-    for names in (defined, set(_free(tree)) - sys.stdlib_module_names, set(dir(builtins)) - {"set", "sorted", "len"}):
-        known = [name for name, _ in calls.most_common() if name in names]
+    for pool in (defined, set(_free(tree)) - sys.stdlib_module_names, set(dir(builtins)) - {"set", "sorted", "len"}):
+        known = [name for name, _ in calls.most_common() if name in pool]
         if known:
             return known[0]
     return None
