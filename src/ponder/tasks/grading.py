@@ -180,7 +180,7 @@ def _ifeval(options: Options) -> Grader:
 
 
 def _countdown(options: Options) -> Grader:
-    from ponder.verify.logic import verify_countdown
+    from ponder.verify.countdown import verify_countdown
 
     def grade(row: Mapping[str, Any]) -> Row:
         target = row.get("target")
