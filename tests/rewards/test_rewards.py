@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import ponder.rewards.parts
+import ponder.tasks
 from ponder.core.errors import PonderError
 from ponder.core.types import Completion, Problem, Score
 from ponder.rewards import Reward, RewardPart, accuracy, compose, format, load_function, reward_part
@@ -38,7 +38,7 @@ class Sums:
 
 @pytest.fixture(autouse=True)
 def _sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ponder.rewards.parts.TASKS, "sums", Sums())
+    monkeypatch.setitem(ponder.tasks.TASKS, "sums", Sums())
 
 
 def say(*texts: str) -> list[Completion]:
@@ -100,6 +100,7 @@ def test_a_thought_that_the_template_opened_is_one_thought() -> None:
     assert format(PROBLEMS[:1], say(text), opened=True)[0].value == 1.0
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="<>/thinkaswer2 \n", max_size=80))
 def test_the_parts_are_total(text: str) -> None:
     reward = compose([reward_part("accuracy"), reward_part("format")])
@@ -161,7 +162,7 @@ def test_mistakes_in_composing_are_named() -> None:
         compose([])
     with pytest.raises(PonderError, match="two reward parts are called 'format'"):
         compose([reward_part("format"), reward_part("format")])
-    with pytest.raises(PonderError, match="'acuracy' is unknown; one of accuracy, code, .*did you mean accuracy"):
+    with pytest.raises(PonderError, match="'acuracy' is unknown; .* accuracy, code, .*did you mean accuracy"):
         reward_part("acuracy")
 
 

@@ -11,6 +11,7 @@ from ponder.report.headline import headline
 from ponder.report.html import card, esc, page, section
 from ponder.report.records import Records, read_run
 from ponder.report.reward import behaviour_changes, reward_report
+from ponder.report.rewards import rewards_section
 from ponder.report.samples import write_sample_pages
 from ponder.report.settings import settings
 from ponder.report.ways import ways
@@ -31,9 +32,12 @@ def build_report(run_dir: Path) -> Path:
     changes = behaviour_changes(records)
     paying = ways(records)
     body = headline(records) + paying + curves(records) + changes + examples(records) + _samples(records, pages)
-    body += reward_report(records) + settings(records)
+    paid = rewards_section(records)
+    body += reward_report(records) + paid + settings(records)
     links = [("#result", "Result"), ("#curves", "Curves"), ("#examples", "Before and after"), ("#samples", "Samples")]
     links += [("#reward", "Reward report"), ("#settings", "Settings")]
+    if paid:
+        links.insert(-1, ("#rewards", "What was paid for"))
     if changes:
         links.insert(2, ("#changes", "Behaviours"))
     if paying:

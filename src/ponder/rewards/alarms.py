@@ -1,14 +1,13 @@
 """Alarms on a reward: pure functions over rows of `metrics.jsonl`, "" while all is calm, else what was seen.
 
 Each looks at the last rows alone, so a run that was stopped and goes on raises the same alarms at the same steps. A
-rise or fall counts where the means of the window's two halves differ by more than three standard errors, and by enough
-to matter.
+rise or fall counts where the means of the window's two halves differ by more than three standard errors (four where nothing else must hold besides: each
+window of a long run is looked at), and by enough to matter.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,10 +22,10 @@ def flat_reward(rows: Sequence[Row], k: int = FLAT_ROWS) -> str:
     last = rows[-k:]
     if len(last) < k or any("frac_reward_zero_std" not in row for row in last):
         return ""
-    if any(row["frac_reward_zero_std"] is not None and row["frac_reward_zero_std"] < 1 for row in last):
+    if any(share < 1 for share in _known(last, "frac_reward_zero_std")):
         return ""
-    means = [row["reward"] for row in last if row.get("reward") is not None]
-    paid = f"the mean reward is {statistics.fmean(means):.3g}" if means else "no reward is known"
+    means = _known(last, "reward")
+    paid = f"the mean reward is {sum(means) / len(means):.3g}" if means else "no reward is known"
     return (
         f"the reward is flat: for {k} rows no group had answers of different reward, and nothing was learnt ({paid}); "
         "try problems that are sometimes solved, more num_generations, or look whether the graders give credit"
@@ -54,7 +53,7 @@ def length_hacking(rows: Sequence[Row], window: int = WINDOW) -> str:
         return ""
     for metric, whose in (("completions/mean_length", "answers"), ("completions/mean_length/wrong", "wrong answers")):
         length = _change(rows, metric, window)
-        if length is not None and length.clear > 3 and length.after > 1.2 * length.before:
+        if length is not None and length.clear > 4 and length.after > 1.2 * length.before:
             return (
                 f"{whose} grow without gain: over {window} rows their mean length went from {length.before:.0f} to "
                 f"{length.after:.0f} tokens and accuracy from {accuracy.before:.1%} to {accuracy.after:.1%}; a length "
@@ -78,16 +77,20 @@ class _Change:
     """A metric over a window: the means of its halves, their difference, and that in standard errors."""
 
     def __init__(self, first: Sequence[float], second: Sequence[float]) -> None:
-        self.before, self.after = statistics.fmean(first), statistics.fmean(second)
+        self.before, self.after = sum(first) / len(first), sum(second) / len(second)
         self.by = self.after - self.before
-        error = math.sqrt(sum(statistics.variance(half) / len(half) for half in (first, second)))
+        spread = sum((x - self.before) ** 2 for x in first) + sum((x - self.after) ** 2 for x in second)
+        error = math.sqrt(spread / (len(first) - 1)) / math.sqrt(len(first))
         # Without any spread every difference is clear, but for what rounding makes of equal numbers.
         self.clear = self.by / max(error, 1e-9 * max(abs(self.before), abs(self.after), 1e-9))
 
 
 def _change(rows: Sequence[Row], metric: str, window: int) -> _Change | None:
     """None where a row of the window lacks the metric."""
-    values = [row.get(metric) for row in rows[-window:]]
-    known = [float(value) for value in values if value is not None]
-    half = window // 2
-    return None if len(known) < window or half < 2 else _Change(known[:half], known[half:])
+    known, half = _known(rows[-window:], metric), window // 2
+    return None if len(known) < window or half < 2 else _Change(known[:half], known[half : 2 * half])
+
+
+def _known(rows: Sequence[Row], metric: str) -> list[float]:
+    values = (row.get(metric) for row in rows)
+    return [float(value) for value in values if isinstance(value, (int, float))]

@@ -152,4 +152,3 @@ def _fitting(name: str, function: Callable[..., Any], key: str, value: Any) -> A
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
