@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import threading
 import time
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from ponder.core.errors import PonderError
+from ponder.sandbox.grade import run_tests
 from ponder.sandbox.limits import Limits
 from ponder.sandbox.remote import Remote, sandbox_of
 from ponder.sandbox.remote.exchange import Exchange, Trouble
@@ -324,3 +327,70 @@ def test_what_is_shipped_holds_no_expected_value() -> None:
             "code", "language", "stdin", "run_timeout", "compile_timeout", "memory_limit_MB", "files", "fetch_files",
         }  # fmt: skip
         assert sent["stdin"] == "question\n" and sent["files"] == {}
+
+
+# ---- verdicts over it ----
+
+RIGHT = "def f(x):\n    return (x * 7919 + 104729) % 1000003\n"
+CALLS = {"mode": "call", "entry": "f", "cases": [[[3], 128486], [[14], 215595], [[159], 363847]]}
+PRINTS = {"mode": "stdio", "cases": [["3\n1 2 3\n", "6\n"], ["2\n5 5\n", "10\n"]]}
+LOOP = {
+    "mode": "assert",
+    "entry": "f",
+    "src": "import random\nfor _ in range(3):\n    n = random.randint(0, 99)\n"
+    "    assert f(n) == (n * 7919 + 104729) % 1000003\n",
+}
+CLASS = {
+    "mode": "assert",
+    "entry": "Stack",
+    "exports": ["Stack"],
+    "src": "s = Stack()\ns.push(1)\ns.push(2)\nassert s.pop() == 2\nassert s.pop() == 1\n",
+}
+STACK = (
+    "class Stack:\n    def __init__(s): s.v = []\n    def push(s, x): s.v.append(x)\n    def pop(s): return s.v.pop()\n"
+)
+
+
+JUDGED = [
+    (SUM, PRINTS, True),
+    ("print(6)", PRINTS, False),
+    (RIGHT, CALLS, True),
+    ("print('noise')\ndef f(x):\n    print('more')\n    return 1\n", CALLS, False),
+    ("import os\ndef f(x): os._exit(0)", CALLS, False),
+]
+SPLIT = [
+    (RIGHT, LOOP, True),
+    ("def f(x): return 1", LOOP, False),
+    (STACK, CLASS, True),
+    (STACK.replace("pop()", "pop(0)"), CLASS, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("service", "code", "test", "correct"),
+    [(service, *case) for service in SERVICES for case in JUDGED] + [("fusion", *case) for case in SPLIT],
+)
+def test_every_kind_of_test_is_judged_over_it(service: str, code: str, test: dict[str, Any], correct: bool) -> None:
+    with stand_in() as place, remote_of(service, place) as remote:
+        verdict = run_tests(code, test, sandbox=remote, limits=QUICK)  # type: ignore[arg-type]
+    assert verdict.correct is correct, verdict
+    assert verdict.tier == service
+
+
+@pytest.mark.parametrize("test", [PRINTS, CALLS, LOOP], ids=["stdio", "call", "assert"])
+def test_a_service_that_fails_gives_no_verdict(test: dict[str, Any]) -> None:
+    with stand_in(always=500) as place, remote_of("piston", place, tries=2) as remote:
+        verdict = run_tests(SUM if test is PRINTS else RIGHT, test, sandbox=remote, limits=QUICK)  # type: ignore[arg-type]
+    assert verdict.correct is None and verdict.status == "infra", verdict
+    assert place.url in verdict.note
+
+
+def test_the_service_sees_no_expected_value() -> None:
+    with stand_in() as place, remote_of("fusion", place) as remote:
+        run_tests(RIGHT, CALLS, sandbox=remote, limits=QUICK)  # type: ignore[arg-type]
+        run_tests(RIGHT, LOOP, sandbox=remote, limits=QUICK)  # type: ignore[arg-type]
+    for body in place.bodies:
+        seen = body["code"]
+        for frame in json.loads(body["stdin"])["frames"]:
+            seen += base64.b64decode(frame).decode()
+        assert "128486" not in seen and "assert f" not in seen

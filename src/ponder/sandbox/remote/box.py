@@ -9,8 +9,10 @@ import base64
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ponder.core.errors import PonderError
+from ponder.sandbox.child import Child
 from ponder.sandbox.drivers import JUDGE
-from ponder.sandbox.jail import Child, get_sandbox
+from ponder.sandbox.jail import get_sandbox
 from ponder.sandbox.limits import FRAME_BYTES, Limits, Outcome, SandboxUnavailable
 from ponder.sandbox.remote.pool import Pool
 from ponder.sandbox.remote.programs import replay, script
@@ -38,7 +40,7 @@ class RemoteChild:
     def send(self, frame: bytes) -> None:
         """Give the driver a frame of at most 1 MiB; it is run when an answer is asked for."""
         if len(frame) > FRAME_BYTES:
-            raise ValueError(f"a frame of {len(frame)} bytes; at most {FRAME_BYTES}")
+            raise PonderError(f"a frame of {len(frame)} bytes; the most is {FRAME_BYTES}")
         self._sent.append(frame)
 
     def receive(self, timeout_s: float | None = None) -> bytes | None:
@@ -109,13 +111,14 @@ class Remote:
         """Ask the endpoints whether they are fit for use; PonderError with the remedy where one is not."""
         self._pool.check()
 
-    def run(self, program: str, stdin: bytes = b"", limits: Limits = Limits()) -> Outcome:  # noqa: B008 (frozen)
+    def run(self, program: str, stdin: bytes = b"", limits: Limits | None = None) -> Outcome:
         """Run `program` as a script, as `Sandbox.run`. `infra` where no endpoint could: unknown, never a fail."""
+        limits = limits or Limits()
         if _is_text(stdin):
             return self._pool.run(script(program, limits), stdin, limits)
         return self._pool.run(script(program, limits, stdin), b"", limits)
 
-    def open(self, driver: str, payload: bytes, limits: Limits = Limits()) -> RemoteChild | Child:  # noqa: B008 (frozen)
+    def open(self, driver: str, payload: bytes = b"", limits: Limits | None = None) -> RemoteChild | Child:
         """A driver to be asked in turns, as `Sandbox.open`.
 
         The judge of a split test stays here, in this machine's own jail, where it has one: its code is the test's.
@@ -125,7 +128,7 @@ class Remote:
                 return get_sandbox("auto").open(driver, payload, limits)
             except SandboxUnavailable:
                 pass
-        return RemoteChild(self._pool, driver, payload, limits)
+        return RemoteChild(self._pool, driver, payload, limits or Limits())
 
     def close(self) -> None:
         """Close the connections."""
