@@ -1,7 +1,7 @@
 """The proof of a tier: attacks of every kind, run behind its walls before any program is. All must be refused.
 
-That a call exists, or that a wall went up without an error, proves little: containers filter, kernels differ, a rule may
-be missing. So the walls are asked, once per process and tier, and a tier that leaks is not used.
+That a call exists, or that a wall went up without an error, proves little: containers filter, kernels differ, a rule
+may be missing. So the walls are asked, once per process and tier, and a tier that leaks is not used.
 """
 
 from __future__ import annotations

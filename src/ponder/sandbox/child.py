@@ -17,6 +17,7 @@ from ponder.sandbox.limits import FRAME_BYTES, STDERR_TAIL, TOTAL_BYTES, Limits,
 from ponder.sandbox.program import LOAD_ERROR, MEMORY
 from ponder.sandbox.worker import GRACE_S, Worker, WorkerFailed, job_message, memory_file, waiting_s
 
+BLIND = 3  # walls of grace where the kernel does not tell how long a process waited for a processor
 STARVED = 20  # walls of waiting for a processor, after which the host is to blame and the verdict unknown
 
 
@@ -36,7 +37,7 @@ class Child:
         self._worker, self._limits, self._done = worker, limits, done
         self._outcome: Outcome | None = None
         self._end: dict[str, object] | None = None
-        self._waited, self._buffer, self._taken = 0.0, bytearray(), 0
+        self._waited, self._patience, self._buffer, self._taken = 0.0, 0.001, bytearray(), 0
         self._pidfd: int | None = None
         self._struck: tuple[Status, str] | None = None
         self._frames_in = self._frames_out = -1
@@ -149,7 +150,7 @@ class Child:
         poll.register(self._worker.link, select.POLLIN)
         if fd is not None:
             poll.register(fd, event)
-        events = poll.poll(max(0.0, left) * 1000 + 1)
+        events = poll.poll(max(self._patience, left) * 1000)
         self._waited += time.monotonic() - began
         ready = {which for which, _ in events}
         if self._worker.link.fileno() in ready:
@@ -163,14 +164,15 @@ class Child:
         starved = self._starved_s()
         if self._over:
             return
-        late_frame = frame is not None and time.monotonic() - frame[0] - (starved or 0.0) > frame[1]
-        if waited - (starved or 0.0) > wall or late_frame:
+        if starved is None:  # the kernel does not tell: be generous
+            starved = min(waited, BLIND * (wall if frame is None else min(wall, frame[1])))
+        late_frame = frame is not None and time.monotonic() - frame[0] - starved > frame[1]
+        if waited - starved > wall or late_frame:
             limit = frame[1] if late_frame and frame is not None else wall
             return self._strike("timeout-wall", f"it stood still for {limit:g} s")
         if waited > wall * STARVED:
             return self._strike("infra", f"the host let it wait {starved:.0f} s for a processor")
-        # Come back when it could have used up what is left, had it run since.
-        time.sleep(0.02)
+        self._patience = 0.02  # ask again soon, not at once
 
     def _starved_s(self) -> float | None:
         if self._pidfd is None:

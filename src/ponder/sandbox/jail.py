@@ -23,6 +23,7 @@ MODES = {
     "auto": ("full", "full without landlock", "nons"),
     "full": ("full", "full without landlock"),
     "nons": ("nons",),
+    "weak": ("weak",),
 }
 
 
@@ -53,7 +54,7 @@ class Sandbox:
     def _forget(self) -> None:
         """Starts without workers: at first, and in a forked process, whose parent keeps those there are."""
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a forgotten child may be closed by the collector, inside a locked part
         self._idle: list[Worker] = []
         self._slots = threading.BoundedSemaphore(self.workers)
         self._holding: dict[int, int] = {}
@@ -65,14 +66,25 @@ class Sandbox:
         """
         limits = limits or Limits()
         body = program.encode("utf-8", "surrogatepass")
-        outcome = self._begin(body, None, stdin, limits).wait()
-        return self._begin(body, None, stdin, limits).wait() if outcome.status == "infra" else outcome
+        for _ in range(2):
+            try:
+                outcome = self._begin(body, None, stdin, limits).wait()
+            except (WorkerFailed, OSError) as error:  # no descriptors, no memory, no processes left on this host
+                outcome = Outcome("infra", b"", "", 0.0, 0.0, None, f"the sandbox cannot start a program: {error}")
+            if outcome.status != "infra":
+                break
+        return outcome
 
     def open(self, driver: str, payload: bytes = b"", limits: Limits | None = None) -> Child:
         """A walled process in which the trusted source `driver` runs, with the names `payload` (bytes), `read_frame()`
         (bytes or None) and `write_frame(bytes)`. What the driver runs may speak in its place: no frame is a proof.
         """
-        return self._begin(driver_bytes(driver), payload, b"", limits or Limits())
+        try:
+            return self._begin(driver_bytes(driver), payload, b"", limits or Limits())
+        except (WorkerFailed, OSError) as error:
+            raise SandboxUnavailable(
+                f"the sandbox cannot start a program: {error}; free memory or descriptors"
+            ) from error
 
     def close(self) -> None:
         """Ends all idle workers; those in use end with their program."""

@@ -29,14 +29,13 @@ LOAD_ERROR, MEMORY = 197, 198  # exit codes by which the child says how it faile
 
 
 def settle() -> None:
-    """What every program finds, done once: the names of `site`, a seeded `random`, long integers in text."""
+    """What every program finds, done once: the names of `site`, long integers in text."""
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
     builtins.help = _sitebuiltins._Helper()
     sys.argv[:] = [NAME]
     sys.dont_write_bytecode = True
     sys.set_int_max_str_digits(0)
-    random.seed(0)
     os.environ.clear()
 
 
@@ -56,12 +55,12 @@ def start(job: dict[str, Any], fds: list[int], tell: int, built: walls.Walls) ->
             os.dup2(fd, target)
         # The walls close every other descriptor; this one is closed by hand, after the last thing it tells.
         high = len(fds)
-        os.dup2(tell, high)
+        tell = os.dup2(tell, high)
         walls.raise_walls(job, built, high + 1)
         body, payload = content[: job["program_bytes"]], content[job["program_bytes"] :]
         gc.enable()
-        os.write(high, b"R")
-        os.close(high)
+        os.write(tell, b"R")
+        os.close(tell)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.write(tell, f"walls: {type(error).__name__}: {error}"[:2000].encode())
@@ -92,6 +91,7 @@ def fresh_main() -> dict[str, Any]:
     sys.modules["__main__"] = main
     for name in [name for name in sys.modules if name.startswith("ponder")]:
         del sys.modules[name]
+    random.seed(0)  # here, for `random` seeds itself anew in every forked process
     return main.__dict__
 
 
@@ -155,7 +155,7 @@ def failed(error: BaseException) -> int:
     while trace is not None and trace.tb_frame.f_code.co_filename != NAME:
         trace = trace.tb_next
     try:
-        sys.excepthook(type(error), error, trace)
+        sys.excepthook(type(error), BaseException.with_traceback(error, trace), trace)
     except SystemExit as left:
         return failed(left)
     except BaseException:

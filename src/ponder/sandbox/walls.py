@@ -112,7 +112,6 @@ def limit(limits: dict[str, Any], walls: Walls, strict: bool) -> None:
         except (AttributeError, OSError, ValueError):
             if strict and name not in ("RLIMIT_MSGQUEUE", "RLIMIT_SIGPENDING", "RLIMIT_MEMLOCK"):
                 raise
-    os.nice(5)
     threading.stack_size(8 * mb)  # else a thread's is as large as the stack limit, and counts as memory
 
 

@@ -26,9 +26,9 @@ from ponder.sandbox import kernel, landlock, mounts, program, seccomp, walls
 
 PRELOADED = (
     "abc array ast atexit bisect builtins cmath collections contextlib copy copyreg dataclasses datetime decimal enum "
-    "fractions functools hashlib heapq inspect io itertools json linecache locale math numbers operator queue random re "
-    "signal statistics string struct textwrap threading time traceback types typing uuid warnings weakref _sitebuiltins "
-    "_strptime encodings.idna encodings.ascii encodings.latin_1 encodings.utf_8_sig"
+    "fractions functools hashlib heapq inspect io itertools json linecache locale math numbers operator queue random "
+    "re signal statistics string struct textwrap threading time traceback types typing uuid warnings weakref "
+    "_sitebuiltins _strptime encodings.idna encodings.ascii encodings.latin_1 encodings.utf_8_sig"
 ).split()
 
 LINUX = sys.platform == "linux"
