@@ -18,6 +18,7 @@ from ponder.sandbox.program import LOAD_ERROR, MEMORY
 from ponder.sandbox.worker import GRACE_S, Worker, WorkerFailed, job_message, memory_file, waiting_s
 
 BLIND = 3  # walls of grace where the kernel does not tell how long a process waited for a processor
+LAST_S = 1.0  # seconds for a child that hung up to end
 STARVED = 20  # walls of waiting for a processor, after which the host is to blame and the verdict unknown
 
 
@@ -35,10 +36,12 @@ class Child:
     ) -> None:
         """Starts `body` on `worker`: a script (payload None) or a marshalled driver. `done(healthy)` gives it back."""
         self._worker, self._limits, self._done = worker, limits, done
+        self._owner = os.getpid()
         self._outcome: Outcome | None = None
         self._end: dict[str, object] | None = None
         self._waited, self._patience, self._buffer, self._taken = 0.0, 0.001, bytearray(), 0
         self._pidfd: int | None = None
+        self._hung_up = False
         self._struck: tuple[Status, str] | None = None
         self._frames_in = self._frames_out = -1
         files = [memory_file(stdin), memory_file(), memory_file()]
@@ -65,6 +68,7 @@ class Child:
 
         Waiting for a child that does not read counts as wall time. Raises PonderError for a larger frame.
         """
+        self._check_owner()
         if len(frame) > FRAME_BYTES:
             raise PonderError(f"a frame of {len(frame)} bytes; the most is {FRAME_BYTES}")
         view = memoryview(struct.pack("<I", len(frame)) + frame)
@@ -82,6 +86,7 @@ class Child:
         timeout_s: wall seconds for this frame, after which the child is struck; Limits.wall_s is for all of them.
             As there, time in which the child waited for a processor is not counted.
         """
+        self._check_owner()
         began = time.monotonic()
         while True:
             if len(self._buffer) >= 4:
@@ -101,6 +106,7 @@ class Child:
                 self._await(self._frames_in, select.POLLIN, None if timeout_s is None else (began, timeout_s))
                 continue
             if not part:
+                self._hung_up = True
                 return None
             self._taken += len(part)
             if self._taken > TOTAL_BYTES:
@@ -111,8 +117,10 @@ class Child:
     def close(self) -> Outcome:
         """Ends the child if it still runs, and says what came of it. May be called again."""
         if self._outcome is None:
+            self._check_owner()
             self._hang_up()
-            if self._end is None and not self._over and not self._listen(0.0):
+            # One that hung up is about to end by itself, and how it does should be known.
+            if not self._over and not self._listen(LAST_S if self._hung_up else 0.0):
                 self._strike("killed", "closed by the caller before its end")
             self._outcome = self._finish()
         return self._outcome
@@ -132,7 +140,7 @@ class Child:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_outcome", True) is None:
+        if getattr(self, "_outcome", True) is None and self._owner == os.getpid():
             with contextlib.suppress(Exception):
                 self.close()
 
@@ -212,7 +220,11 @@ class Child:
             self._fail("the sandbox worker does not answer")
 
     def _fail(self, note: str) -> None:
-        self._end = {"error": note, "lost": True}
+        self._end = {"error": note}
+
+    def _check_owner(self) -> None:
+        if self._owner != os.getpid():
+            raise PonderError("this child was opened before a fork, and belongs to that process; open another")
 
     def _hang_up(self) -> None:
         for fd in (self._frames_in, self._frames_out):
@@ -231,7 +243,7 @@ class Child:
         for fd in (self._stdout, self._stderr, self._pidfd if self._pidfd is not None else -1):
             if fd >= 0:
                 os.close(fd)
-        self._done("lost" not in self._end)
+        self._done(not self._end.get("error"))
         stderr = tail.decode("utf-8", "replace")[-STDERR_TAIL:]
         return judge(self._end, self._struck, stdout[: self._limits.output_bytes], stderr, full, self._limits)
 
@@ -273,8 +285,9 @@ def judge(
 
 
 def last_line(text: str) -> str:
+    """For a note: what a terminal would obey is left out."""
     lines = text.strip().splitlines()
-    return lines[-1][:200] if lines else ""
+    return "".join(letter for letter in lines[-1][:200] if letter.isprintable()) if lines else ""
 
 
 @functools.lru_cache(maxsize=64)

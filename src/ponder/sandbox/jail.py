@@ -34,6 +34,7 @@ class Sandbox:
         walls, for programs that are trusted: it is never chosen by itself.
     workers: programs that may run at once; None for the number of processors less one, at most 8. A thread that has one
         child open may always open another, whatever the number.
+        Each may use Limits.memory_mb of memory; where the host runs out, the kernel ends programs first.
     packages: installed packages, loaded beforehand, that programs may import ("numpy").
     Raises SandboxUnavailable where no tier holds, PonderError for a mistake in the arguments.
     """
@@ -212,6 +213,7 @@ def _close_all() -> None:
 def _after_fork() -> None:
     global _shared_lock
     _shared_lock = threading.Lock()
+    workers_.forget_lock()
     for sandbox in list(_sandboxes):
         inherited = sandbox._idle
         sandbox._forget()

@@ -17,11 +17,12 @@ DETACH = 2
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
 
-MACHINE = os.uname().machine if sys.maxsize > 1 << 32 else "32-bit"
-NUMBERS = {  # landlock and close_range have one number on every architecture
-    "x86_64": {"pivot_root": 155, "capset": 126},
-    "aarch64": {"pivot_root": 41, "capset": 91},
-}.get(MACHINE, {}) | {"landlock_create": 444, "landlock_add": 445, "landlock_restrict": 446, "close_range": 436}
+MACHINE = os.uname().machine if sys.platform == "linux" and sys.maxsize > 1 << 32 else sys.platform
+_SHARED = {"landlock_create": 444, "landlock_add": 445, "landlock_restrict": 446, "close_range": 436}
+NUMBERS = {
+    "x86_64": {"pivot_root": 155, "capset": 126, **_SHARED},
+    "aarch64": {"pivot_root": 41, "capset": 91, **_SHARED},
+}.get(MACHINE, {})
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long

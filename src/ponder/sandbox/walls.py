@@ -84,12 +84,9 @@ def drop_user(readable: Iterable[str], uid: int = NOBODY) -> bool:
 def limit(limits: dict[str, Any], walls: Walls, strict: bool) -> None:
     """The limits of one program. `strict`: a limit that this platform does not know is an error."""
     mb, data = 1 << 20, limits["memory_mb"] << 20
-    cpu = (
-        math.ceil(limits["cpu_s"]) + 1
-    )  # the zygote strikes first and to the millisecond; this is for the case it cannot
+    cpu = math.ceil(limits["cpu_s"]) + 1  # the zygote strikes first, to the millisecond; this is if it cannot
     files = max(limits["output_bytes"], limits["scratch_mb"] * mb if limits["scratch"] else 0)
-    # The zygote and its guard count in a user namespace; elsewhere all processes of the user do.
-    processes = limits["threads"] + (4 if walls.namespaces or walls.dedicated else limits["processes"])
+    processes = limits["threads"] + limits["processes"]
     wanted = {
         "RLIMIT_CPU": cpu,
         "RLIMIT_DATA": data,

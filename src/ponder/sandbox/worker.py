@@ -6,8 +6,11 @@ import contextlib
 import fcntl
 import functools
 import importlib.util
+import itertools
 import os
+import platform
 import queue
+import re
 import select
 import socket
 import subprocess
@@ -44,6 +47,10 @@ ENVIRONMENT = {  # a fixed hash seed: the order of a set must not differ between
     "MKL_NUM_THREADS": "1",
     "LANG": "C.UTF-8",
 }
+
+
+PER_NAMESPACE = [*map(int, re.findall(r"\d+", platform.release())[:2])] >= [5, 14]
+_started = itertools.count()
 
 
 class WorkerFailed(Exception):
@@ -120,7 +127,7 @@ def start(tier: Tier, packages: Sequence[str] = ()) -> Worker:
         "namespaces": tier.namespaces,
         "landlock": tier.landlock,
         "seccomp": tier.seccomp,
-        "uid": 0x3F000000 + os.getpid() % 0x400000,
+        "uid": 0x3F000000 + (os.getpid() * 64 + next(_started)) % 0x1000000,
         **_packages(tuple(packages)),
     }
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -200,6 +207,12 @@ def _in_lasting_thread(work: Callable[[], Any]) -> Any:
     return future.result()
 
 
+def forget_lock() -> None:
+    """In a forked process, whose parent may have held it."""
+    global _spawner_lock
+    _spawner_lock = threading.Lock()
+
+
 def _spawn_loop(jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]]) -> None:
     while True:
         work, future = jobs.get()
@@ -230,7 +243,8 @@ def memory_file(content: bytes = b"", sealed: bool = False) -> int:
 
 def job_message(limits: Limits, program_bytes: int, frames: bool, worker: Worker) -> dict[str, Any]:
     """What the zygote is told of a job; the program itself goes in a memory file."""
-    shared = not (worker.tier.namespaces or worker.hello.get("dedicated"))
+    # RLIMIT_NPROC counts all threads of a user; in a user namespace those inside it, the zygote and its guard.
+    alone = worker.tier.namespaces and PER_NAMESPACE or worker.hello.get("dedicated")
     return {
         "job": {
             "cpu_s": limits.cpu_s,
@@ -240,7 +254,7 @@ def job_message(limits: Limits, program_bytes: int, frames: bool, worker: Worker
             "threads": limits.threads,
             "scratch": limits.scratch,
             "scratch_mb": limits.scratch_mb,
-            "processes": 256 + threads_of_user() if shared else 0,
+            "processes": 4 if alone else 256 + threads_of_user(),
             "program_bytes": program_bytes,
             "frames": frames,
         }

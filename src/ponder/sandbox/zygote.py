@@ -108,7 +108,9 @@ def prepare(config: dict[str, Any]) -> walls.Walls:
         walls.enter_namespaces(readable)
     elif config["landlock"] and os.geteuid() == 0:
         # Not "nobody", whose processes on the host would share its limits; but a container may have few users.
-        dedicated = walls.drop_user(readable, config["uid"]) or walls.drop_user(readable)
+        dedicated = walls.drop_user(readable, config["uid"])
+        if not dedicated:
+            walls.drop_user(readable)
     return walls.Walls(
         config["namespaces"], config["landlock"], config["seccomp"], readable, filters, dedicated=dedicated
     )
@@ -172,10 +174,11 @@ def own_pids(built: walls.Walls) -> walls.Walls:
     """Walls with a pid namespace for each program, where the kernel can come back from one (5.8)."""
     try:
         own = os.pidfd_open(os.getpid())
-        kernel.unshare(kernel.NEWPID)
-        kernel.setns(own, kernel.NEWPID)
+        kernel.setns(own, kernel.NEWPID)  # first: after an unshare without a way back, only one more fork works
     except (AttributeError, OSError):
         return built
+    kernel.unshare(kernel.NEWPID)
+    kernel.setns(own, kernel.NEWPID)
     return dataclasses.replace(built, own_pids=own)
 
 
@@ -200,8 +203,7 @@ def run_job(link: socket.socket, job: dict[str, Any], fds: list[int], built: wal
     for fd in fds:
         os.close(fd)
     fds.clear()
-    why, present = watch(link, pid, job["cpu_s"], began)
-    _, status, used = os.wait4(pid, 0)
+    why, present, (_, status, used) = watch(link, pid, job["cpu_s"])
     wall = time.monotonic() - began
     reap()
     said = os.read(ready, 4096)
@@ -220,24 +222,26 @@ def run_job(link: socket.socket, job: dict[str, Any], fds: list[int], built: wal
     return present
 
 
-def watch(link: socket.socket, pid: int, cpu_s: float, began: float) -> tuple[str | None, bool]:
-    """Waits for the end of `pid`, or kills it. Why it was killed, and whether the owner is still there."""
+Ended = tuple[int, int, resource.struct_rusage]
+
+
+def watch(link: socket.socket, pid: int, cpu_s: float) -> tuple[str | None, bool, Ended]:
+    """Waits for the end of `pid`, or kills it. Why it was killed, whether the owner is still there, and its wait4."""
     poll, clock = select.poll(), (~pid << 3) | 2  # the clock of that process's CPU time
     poll.register(link, select.POLLIN)
-    try:
+    fd = -1
+    with contextlib.suppress(AttributeError, OSError):  # macOS, gVisor
         fd = os.pidfd_open(pid)
         poll.register(fd, select.POLLIN)
-    except (AttributeError, OSError):
-        fd = -1
     wait, why, present = cpu_s, None, True
     try:
         while why is None and present:
             events = poll.poll(1 + 1000 * (wait if fd >= 0 else min(wait, 0.005)))
-            if fd >= 0 and any(which == fd for which, _ in events):
-                break
-            if fd < 0 and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                break
-            if events:
+            if fd < 0 or any(which == fd for which, _ in events):
+                ended = os.wait4(pid, os.WNOHANG)
+                if ended[0]:
+                    return why, present, ended
+            if any(which == link.fileno() for which, _ in events):
                 heard = hear(link)
                 present = heard is not None
                 if heard is not None and "pidfd" in heard[0]:
@@ -246,18 +250,17 @@ def watch(link: socket.socket, pid: int, cpu_s: float, began: float) -> tuple[st
                     why = str(heard[0].get("kill", "kill"))
             try:
                 left = cpu_s - time.clock_gettime(clock)
-            except OSError:  # macOS has no such clock: RLIMIT_CPU counts alone
+            except OSError:  # a platform without such clocks: RLIMIT_CPU counts alone
                 left = 1.0
             if left <= 0:
                 why = why or "cpu"
             wait = max(left, 0.005)
-        if why is not None or not present:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+        return why, present, os.wait4(pid, 0)
     finally:
         if fd >= 0:
             os.close(fd)
-    return why, present
 
 
 def reap() -> None:
