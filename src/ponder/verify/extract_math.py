@@ -28,13 +28,14 @@ _CUES = ("answer is", "answers are", "answer:", "answer :", "die antwort ist", "
          "solution is", "\na: ", "final answer")  # fmt: skip
 _DISPLAY = re.compile(
     r"\$\$(?P<dd>[^$]{1,2000})\$\$|\$(?P<d>(?:\\\$|[^$\n]){1,1000}?)(?<!\\)\$"
-    r"|\\\((?P<p>.{1,1000}?)\\\)|\\\[(?P<b>.{1,2000}?)\\\]"
+    r"|\\\((?P<p>(?:[^\\]|\\[^()]){1,1000}?)\\\)|\\\[(?P<b>(?:[^\\]|\\[^\[\]]){1,2000}?)\\\]"
     r"|\*\*(?P<s>[^*\n]{1,300})\*\*",
     re.DOTALL,
 )
 _NUMBER = re.compile(
     r"(?:(?<![\w.)\]])[-−+])?[$€£]?"
-    r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?: \d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?)"
+    r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?:[. ]\d{3})+,\d+"
+    r"|\d{1,3}(?: \d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?)"
     r"(?:\s?/\s?\d+(?:\.\d+)?)?(?:[eE][-+]?\d+)?(?:\s?%)?",
     re.ASCII,
 )
@@ -187,7 +188,7 @@ def _after_cue(text: str) -> str | None:
     start, cue = max((low.rfind(cue), cue) for cue in _CUES)
     if start < 0:
         return None
-    rest = text[start + len(cue) :].lstrip(": *\t\r\n")
+    rest = text[start + len(cue) :].lstrip(": *}\t\r\n")
     for tag in TAGS:
         rest = rest.split(tag, 1)[0]
     rest = rest[:4000]

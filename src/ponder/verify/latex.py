@@ -8,7 +8,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from ponder.verify.units import KNOWN
+
 MAX_TOKENS = 1500
+
+
+_SHORT_WORDS = {"no", "is", "in", "on", "to", "of", "at", "by", "it", "we", "am", "pm", "st", "nd", "rd", "th"}
 
 
 class Token(NamedTuple):
@@ -42,7 +47,8 @@ _UNICODE = str.maketrans(
         "λ": "\\lambda ", "μ": "\\mu ", "σ": "\\sigma ", "φ": "\\phi ", "ω": "\\omega ", "ρ": "\\rho ", "τ": "\\tau ",
         "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u200b": "", "\ufeff": "", "\u2062": "", "\u2061": "",
         "，": ",", "；": ";", "：": ":", "（": "(", "）": ")", "％": "%", "＝": "=", "。": ".", "＋": "+", "－": "-",
-        "′": "'", "’": "'", "€": "\\euro ", "£": "\\pound ", "¥": "\\yen ", "∛": "\\sqrt[3]", "∜": "\\sqrt[4]",
+        "′": "'", "’": "'", "€": "\\euro ", "£": "\\pound ", "¥": "\\yen ", "¢": "\\cent ",
+        "∛": "\\sqrt[3]", "∜": "\\sqrt[4]",
         "ⅇ": "e", "ⅈ": "i", "˚": "^\\circ ",
         **{chr(0xFF10 + n): str(n) for n in range(10)},
     }
@@ -60,8 +66,8 @@ _DOUBLED = re.compile(rf"(?<!\\)\\\\(?=(?:{_COMMANDS})(?![a-zA-Z]))")
 FUNCTIONS = {
     "sin": "sin", "cos": "cos", "tan": "tan", "cot": "cot", "sec": "sec", "csc": "csc", "arcsin": "asin",
     "arccos": "acos", "arctan": "atan", "asin": "asin", "acos": "acos", "atan": "atan", "sinh": "sinh",
-    "cosh": "cosh", "tanh": "tanh", "ln": "ln", "log": "log", "lg": "log", "exp": "exp", "arccot": "acot",
-    "gcd": "gcd", "lcm": "lcm", "max": "max", "min": "min",
+    "cosh": "cosh", "tanh": "tanh", "ln": "ln", "log": "log", "lg": "lg", "exp": "exp", "arccot": "acot",
+    "det": "det", "gcd": "gcd", "lcm": "lcm", "max": "max", "min": "min",
 }  # fmt: skip
 _CONSTANTS = {"pi": "pi", "infty": "inf", "infinity": "inf", "inf": "inf", "emptyset": "empty", "varnothing": "empty"}
 _GREEK = set(
@@ -86,7 +92,15 @@ _TEXTS = {"text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt"
 _PLAIN = {"mathbf", "boldsymbol", "bm", "mathit", "mathcal", "mathscr", "mathfrak", "vec", "hat", "widehat"} | {
     "overrightarrow", "pmb", "bold", "symbf", "mathnormal", "tilde", "widetilde"
 }  # fmt: skip
-_CURRENCY = {"euro": "euro", "pound": "pound", "yen": "yen", "pounds": "pound", "EUR": "euro", "USD": "dollar"}
+_CURRENCY = {
+    "cent": "cent",
+    "euro": "euro",
+    "pound": "pound",
+    "yen": "yen",
+    "pounds": "pound",
+    "EUR": "euro",
+    "USD": "dollar",
+}
 _SEPARATORS = {"and": "and", "or": "or", "und": "and", "oder": "or", "land": "and", "lor": "or", "wedge": "and",
                "vee": "or", "AND": "and", "OR": "or"}  # fmt: skip
 
@@ -99,7 +113,7 @@ _NUMBER = re.compile(
     rf"|(?P<num>\d+(?:\.\d+)?|\.\d+)",
     re.ASCII,
 )
-_COMMA = re.compile(r"\d+,\d+(?![,\d])", re.ASCII)
+_COMMA = re.compile(r"(?:\d{1,3}(?:[. ]\d{3})+|\d+),\d+(?![,\d])", re.ASCII)
 _WORD = re.compile(r"[^\W\d_]+")
 _COMMAND = re.compile(r"\\([a-zA-Z]+)\*?")
 _BLANK = re.compile(r"(?:\s|~|\\[ ,;:!>/@\n\t])+")
@@ -150,7 +164,7 @@ def tokens(text: str, thousands: bool = True, decimal_comma: bool = False) -> li
             match = _WORD.match(text, at)
             word = match[0] if match else char
             at += len(word)
-            _append_word(word, found, spaced)
+            _append_word(word, found, spaced, raised=text[at : at + 1] in ("^", "_"))
         else:
             depth += char in "([" and 1 or (char in ")]" and -1 or 0)
             at = _sign(text, at, found, spaced)
@@ -160,7 +174,8 @@ def tokens(text: str, thousands: bool = True, decimal_comma: bool = False) -> li
 
 def _number(text: str, at: int, thousands: bool, decimal_comma: bool) -> tuple[Token, int]:
     if decimal_comma and (comma := _COMMA.match(text, at)):
-        return Token("num", comma[0].replace(",", ".")), comma.end()
+        whole, _, part = comma[0].rpartition(",")
+        return Token("num", f"{re.sub('[. ]', '', whole)}.{part}"), comma.end()
     match = _NUMBER.match(text, at)
     if match is None:
         return Token("mark", "."), at + 1
@@ -174,7 +189,10 @@ def _number(text: str, at: int, thousands: bool, decimal_comma: bool) -> tuple[T
         value = f"{whole or '0'}.{fixed}({re.sub('[^0-9]', '', repeated)})"
     elif match.lastgroup in ("grp", "tho"):
         value = re.sub(r"[^\d.]", "", value)
-    return Token("num", value.rstrip(".") if match.lastgroup != "sci" else value.lower()), match.end()
+    end = match.end()
+    if text[end : end + 1] == "." and not text[end + 1 : end + 2].isdigit() and text[end + 1 : end + 2] != ".":
+        end += 1  # `5.` with nothing behind the point
+    return Token("num", value.rstrip(".") if match.lastgroup != "sci" else value.lower()), end
 
 
 def _braced(text: str, at: int) -> tuple[str, int] | None:
@@ -301,7 +319,8 @@ def _named(name: str, spaced: bool) -> list[Token]:
     return [Token("cmd", name, spaced)]  # \sum, \int, …: known by name alone
 
 
-def _append_word(word: str, found: list[Token], spaced: bool) -> None:
+def _append_word(word: str, found: list[Token], spaced: bool, raised: bool = False) -> None:
+    """raised: a power or an index follows, which belongs to the last letter of a product `ab`."""
     if word in ("st", "nd", "rd", "th") and found and found[-1].kind == "num" and not spaced:
         return  # 21st
     joined = _JOINED.fullmatch(word)
@@ -321,10 +340,16 @@ def _append_word(word: str, found: list[Token], spaced: bool) -> None:
         found.append(Token("sym", word, spaced))
     elif word in ("percent", "pct", "percentage"):
         found.append(Token("unit", "%", spaced))
-    elif len(word) == 1:
-        found.append(Token("const" if word in "ei" else "sym", word, spaced))
+    elif len(word) == 1 or _is_product(word, raised):
+        for place, letter in enumerate(word):
+            found.append(Token("const" if letter in "ei" else "sym", letter, spaced and not place))
     else:
         found.append(Token("word", word, spaced))
+
+
+def _is_product(word: str, raised: bool) -> bool:
+    known = word in KNOWN or word.lower() in KNOWN or word.lower() in _SHORT_WORDS
+    return not known and (len(word) == 2 or raised and len(word) <= 4)
 
 
 def _append_text(inside: str, found: list[Token], spaced: bool, name: str) -> None:

@@ -1,7 +1,7 @@
 """Whether a mathematical answer is right: found in the completion, then compared by tiers, cheapest first.
 
-Tiers: string (one spelling for all of LaTeX), number (exact rationals), structure (sets, intervals, matrices, equations,
-units, expressions to sixty digits), and last symbolic (`ponder.verify.symbolic`, a process to be killed).
+Tiers: string (one spelling for all of LaTeX), number (exact rationals), structure (sets, intervals, matrices, units,
+equations, expressions to sixty digits), and last symbolic (`ponder.verify.symbolic`, a process that can be killed).
 No tier of this process evaluates text, and each is linear in it and bounded in its cost.
 """
 
@@ -147,8 +147,10 @@ def _graded(answer: str, gold: str, options: MathOptions) -> Verdict:
         other = _choice(answer, gold, options, rules)
         if other is not None and (other.correct or decided.correct is None):
             return other
-    if decided.correct is not None or not options.symbolic:
+    if decided.correct is not None:
         return decided
+    if not options.symbolic:
+        return replace(decided, correct=False) if decided.method == "malformed" else decided
     return _symbolic(answer, gold, options, decided)
 
 
@@ -182,19 +184,27 @@ def _by_reading(answer: str, gold: str, options: MathOptions, rules: Rules) -> V
         try:
             left, right = _reading(given, "answer"), _reading(wanted, "gold answer")
             verdict = same(left, right, rules)
+            method = "number" if left[0] == right[0] == "num" else "structure"
         except Unreadable as cause:
-            note, verdict = str(cause), None
-            left = right = ("text", "")
+            note, verdict, method = str(cause), None, "structure"
+            if note.startswith("answer: ") and "\\" not in note and _readable(wanted):
+                method = "malformed"
         except RecursionError:
-            note, verdict = "nested too deeply", None
-            left = right = ("text", "")
-        method = "number" if left[0] == right[0] == "num" else "structure"
+            note, verdict, method = "nested too deeply", None, "structure"
         found = Verdict(verdict, method, note=note, extracted=spelled[:500], gold=spelled_gold[:500])
         if verdict is True:
             return found
         best = best or found
     assert best is not None  # there is always at least one way
     return best
+
+
+def _readable(found: list[Token]) -> bool:
+    try:
+        read_tokens(found)
+    except (Unreadable, RecursionError):
+        return False
+    return True
 
 
 def _reading(found: list[Token], whose: str) -> Node:
@@ -238,5 +248,7 @@ def _symbolic(answer: str, gold: str, options: MathOptions, before: Verdict) -> 
     from ponder.verify.symbolic import equivalent  # here, so that a worker is only thought of where one is needed
 
     verdict = equivalent(answer, gold, cap_s=options.cap_s)
+    if verdict.correct is None and not verdict.timed_out and before.method == "malformed":
+        return replace(before, correct=False)  # the gold answer can be read, and the answer by nobody
     note = "; ".join(part for part in (before.note, verdict.note) if part)
     return replace(verdict, note=note, extracted=before.extracted, gold=before.gold)

@@ -27,7 +27,7 @@ Node = tuple[Any, ...]
 MAX_DEPTH = 40
 MAX_LINKS = 300
 MAX_DIGITS = 4000
-_MATRICES = {"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"}
+_MATRICES = {"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array", "vmatrix", "Vmatrix"}
 _ROWS = {"aligned", "align", "cases", "gathered", "gather", "split", "equation", "eqnarray", "alignat", "alignedat"}
 _ATOM_KINDS = {"num", "sym", "const", "fun"}
 _ATOM_COMMANDS = {"frac", "sqrt", "binom", "overline", "bar"}
@@ -406,8 +406,6 @@ class _Reader:
 
     def words(self) -> Node:
         first = self.take()
-        if first.kind == "word" and len(first.value) == 2 and first.value.lower() not in _SHORT_WORDS:
-            return _letters(first.value)
         words = [first.value]
         while self.peek().kind in ("text", "word") or self.letter_in_words():
             words.append(self.take().value)
@@ -453,6 +451,8 @@ class _Reader:
     def function(self) -> Node:
         name = self.take().value
         base: Node | None = None
+        if name == "lg":
+            name, base = "log", ("num", Fraction(10), 0)
         exponent: Node | None = None
         for _ in range(2):
             if self.next_is("op", "_"):
@@ -553,6 +553,8 @@ class _Reader:
                 rows.append(tuple(row))
             if not rows or len({len(r) for r in rows}) != 1:
                 raise Unreadable("a ragged matrix")
+            if kind == "vmatrix":
+                return ("fun", "det", ("matrix", tuple(rows)), None)
             return ("matrix", tuple(rows))
         if kind not in _ROWS:
             raise Unreadable(f"unexpected environment {kind}")
@@ -570,7 +572,6 @@ class _Reader:
 _END = Token("end", "")
 _BAR = Token("mark", "|")
 _ORDINALS = {"th", "st", "nd", "rd"}
-_SHORT_WORDS = {"no", "is", "in", "on", "to", "of", "at", "by", "it", "we"}
 
 
 def number(text: str) -> Node:
@@ -597,14 +598,6 @@ def _negative(node: Node) -> Node:
     if node[0] == "deg":
         return ("deg", _negative(node[1]))
     return ("neg", node)
-
-
-def _letters(word: str) -> Node:
-    node: Node | None = None
-    for letter in word:
-        part: Node = ("const", letter) if letter in "ei" else ("sym", letter)
-        node = part if node is None else ("*", node, part)
-    return node or ("text", word)
 
 
 def _spell(node: Node) -> str:

@@ -6,6 +6,7 @@ import re
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
+from ponder.verify.matrices import worked_out
 from ponder.verify.readings import Node
 from ponder.verify.realsets import is_setlike, real_set, same_inequality, same_sets, unknown_of
 from ponder.verify.units import alike, factor
@@ -16,6 +17,7 @@ _LETTER = re.compile(r"[^\W_]+")
 _WORDS = {word: n for n, word in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty".split())}  # fmt: skip
+_NOTHING = {"no solution", "no solutions", "none", "empty set", "no real solution", "no real solutions"}
 _ARTICLES = {"the", "a", "an", "is", "are", "it", "answer"}
 _SCALARS = {"num", "sym", "const", "neg", "+", "-", "*", "/", "^", "fun", "root", "binom", "abs", "!"}
 
@@ -63,7 +65,9 @@ def _settled(node: Node) -> Node:
     if kind == "unit" and node[1][0] == "rel":
         parts = node[1][1]
         return _settled(("rel", (*parts[:-1], ("unit", parts[-1], node[2]))))
-    return _branches(node) if _has_pm(node) else node
+    if _has_pm(node):
+        return _branches(node)
+    return (worked_out(node) or node) if _contains(node, ("matrix",)) else node
 
 
 def _has_pm(node: Any) -> bool:
@@ -191,7 +195,7 @@ def _same(one: Node, other: Node, rules: Rules) -> bool | None:
     one, other = _without_membership(one, other), _without_membership(other, one)
     if one[0] in ("unit", "deg") or other[0] in ("unit", "deg"):
         return _quantities(one, other, rules)
-    sets = _as_sets(one, other)
+    sets = _as_sets(one, other, rules)
     if sets is not None:
         return sets
     if one[0] == "rel" or other[0] == "rel":
@@ -215,7 +219,17 @@ def _same(one: Node, other: Node, rules: Rules) -> bool | None:
         return False if kinds & {"num"} else None
     if one[0] == "const" and other[0] == "const" and (one[1][:3] == "set" or other[1] == "inf" or one[1] == "inf"):
         return one[1] == other[1]
+    ends = _infinity(one), _infinity(other)
+    if any(ends):
+        return ends[0] == ends[1]
     return _scalars(one, other, rules)
+
+
+def _infinity(node: Node) -> int:
+    """1 and -1 for the infinities, 0 for anything else."""
+    if node == ("const", "inf"):
+        return 1
+    return -1 if node == ("neg", ("const", "inf")) else 0
 
 
 def _without_membership(node: Node, beside: Node) -> Node:
@@ -234,7 +248,7 @@ def _members(node: Node) -> bool:
     return node[0] == "list" and any(item[0] == "member" for item in node[1])
 
 
-def _as_sets(one: Node, other: Node) -> bool | None:
+def _as_sets(one: Node, other: Node, rules: Rules) -> bool | None:
     """A verdict where one side can only be a set of reals and the other can be read as one; else None."""
     if not (is_setlike(one) or is_setlike(other)):
         return None
@@ -244,10 +258,14 @@ def _as_sets(one: Node, other: Node) -> bool | None:
     try:
         first, second = real_set(one), real_set(other)
     except (Undecided, RecursionError):
-        if is_setlike(one) and is_setlike(other):
+        if is_setlike(one) and is_setlike(other):  # with letters for ends
+            if one[0] == other[0] in ("cup", "cap", "setminus"):
+                return _all(_same(a, b, rules) for a, b in zip(one[1:], other[1:], strict=True)) or None
             return None
         plain = other if is_setlike(one) else one
-        return False if plain[0] in ("num", "text", "matrix", "ratio") else None
+        if plain[0] == "text" and ("set", ()) in (one, other):
+            return _text_and_other(one, other)
+        return False if plain[0] in _SCALARS | {"text", "matrix", "ratio"} else None
     return same_sets(first, second)
 
 
@@ -513,12 +531,18 @@ def _words_of(text: str) -> list[str]:
 def _same_words(one: str, other: str) -> bool:
     if len(one.strip()) == 1 and len(other.strip()) == 1:
         return one.strip() == other.strip()
-    return _words_of(one) == _words_of(other)
+    return [_singular(word) for word in _words_of(one)] == [_singular(word) for word in _words_of(other)]
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
 def _text_and_other(one: Node, other: Node) -> bool | None:
     text, plain = (one, other) if one[0] == "text" else (other, one)
     words = text[1].lower().strip(" .")
+    if plain == ("set", ()):
+        return words in _NOTHING
     if words in _WORDS and plain[0] == "num":
         return bool(plain[1] == _WORDS[words])
     if plain[0] in ("num", "tuple", "matrix", "base", "ratio") or " " in words or not words.isalpha():
@@ -534,6 +558,8 @@ def _scalars(one: Node, other: Node, rules: Rules) -> bool | None:
     found = same_value(one, other)
     if found is True:
         return True
+    if _unbased(one) != _unbased(other) and same_value(_with_base(one), _with_base(other)):
+        return True  # log may mean the logarithm to base 10
     if rules.decimals is not None and _within(one, other, Fraction(1, 2 * 10**rules.decimals)):
         return True
     for decimal, plain in ((one, other), (other, one)):
@@ -563,6 +589,24 @@ def _rounds_to(decimal: Node, plain: Node) -> bool:
     except Undecided:
         return False
     return not getattr(value, "imag", 0) and float(value) == float(decimal[1])
+
+
+_BARE_LOG = ("fun", "log")
+
+
+def _unbased(node: Any) -> bool:
+    """Whether a logarithm without a base stands in a tree."""
+    if not isinstance(node, tuple) or not node:
+        return False
+    return node[:2] == _BARE_LOG and node[3] is None or any(_unbased(p) for p in node if isinstance(p, tuple))
+
+
+def _with_base(node: Any) -> Any:
+    if not isinstance(node, tuple) or not node:
+        return node
+    if node[:2] == _BARE_LOG and node[3] is None:
+        return ("fun", "log", _with_base(node[2]), ("num", Fraction(10), 0))
+    return tuple(_with_base(part) for part in node)
 
 
 def _finite(value: Fraction | Huge) -> Fraction:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from math import comb, factorial, gcd, isqrt, lcm
 from typing import Any
 
+from ponder.verify.matrices import determinant
 from ponder.verify.readings import Node
 
 MAX_BITS = 20_000
@@ -22,6 +23,10 @@ _local = threading.local()
 
 class Undecided(Exception):
     """This tier cannot tell; the message says why, in a few words."""
+
+
+class Undefined(Undecided):
+    """There is no such number."""
 
 
 class Huge:
@@ -100,7 +105,7 @@ def _four(kind: str, left: Exact, right: Exact) -> Exact:
     if kind == "*":
         return left * right
     if not right:
-        raise Undecided("division by zero")
+        raise Undefined("division by zero")
     return left / right
 
 
@@ -166,6 +171,8 @@ def _factorial(value: Exact) -> Exact:
 
 def _whole_function(node: Node) -> Fraction:
     name, argument = node[1], node[2]
+    if name == "det" and argument[0] == "matrix" and (worked := determinant(argument[1])) is not None:
+        return _finite(exact(worked))
     if name in ("floor", "ceil"):
         value = _finite(exact(argument))
         return Fraction(value.__floor__() if name == "floor" else value.__ceil__())
@@ -174,6 +181,8 @@ def _whole_function(node: Node) -> Fraction:
             raise Undecided(name)
         items = argument[2] if argument[0] == "tuple" else argument[1]
         values = [_finite(exact(item)) for item in items]
+        if not values:
+            raise Undecided(name)
         if name in ("max", "min"):
             return max(values) if name == "max" else min(values)
         return Fraction((gcd if name == "gcd" else lcm)(*(_whole(value) for value in values)))
@@ -349,6 +358,8 @@ class Numeric:
             return self._rational(_finite(exact(node)))  # floor, gcd and their like
         except Undecided:
             pass
+        if name == "det" and node[2][0] == "matrix" and (worked := determinant(node[2][1])) is not None:
+            return self._of(worked)
         value, error = self._of(node[2])
         size = float(abs(value))
         if name in ("sin", "cos", "tan", "cot", "sec", "csc"):
@@ -439,6 +450,10 @@ def same_value(one: Node, other: Node) -> bool | None:
         return a == b
     except (Undecided, RecursionError):
         pass
+    if _is_undefined(one) != _is_undefined(other):
+        return False
+    if _is_huge(one) or _is_huge(other):
+        return _huge_and_other(other if _is_huge(one) else one)
     try:
         names = symbols_of(one) | symbols_of(other)
     except RecursionError:
@@ -472,6 +487,32 @@ def same_value(one: Node, other: Node) -> bool | None:
     if not agreed and complex_only and len(complex_only) >= (2 if names else 1):
         return all(complex_only) if all(complex_only) or not names else None
     return None
+
+
+def _is_undefined(node: Node) -> bool:
+    try:
+        exact(node)
+    except Undefined:
+        return True
+    except (Undecided, RecursionError):
+        pass
+    return False
+
+
+def _is_huge(node: Node) -> bool:
+    try:
+        return isinstance(exact(node), Huge)
+    except (Undecided, RecursionError):
+        return False
+
+
+def _huge_and_other(other: Node) -> bool | None:
+    """What can be computed is not huge."""
+    try:
+        Numeric(contexts()[0], {}, False).of(other)
+    except Undecided:
+        return None
+    return False
 
 
 def proportional(one: Node, other: Node) -> int | None:
