@@ -13,7 +13,7 @@ import pytest
 from ponder.core.errors import PonderError
 from ponder.core.types import Problem
 from ponder.sandbox.limits import SandboxUnavailable
-from ponder.tasks.audit import GRADERS, audit, check_golds, completion_of, grade_gold, overlapping, words_of
+from ponder.tasks.audit import GRADERS, audit, check_golds, completion_of, grade_gold, overlapping, signs_of, words_of
 from ponder.tasks.rows import read_rows
 from ponder.verify.answers import extract
 
@@ -92,7 +92,40 @@ def problems(*prompts: str) -> list[Problem]:
 
 
 def test_words_are_free_of_case_and_signs() -> None:
-    assert words_of("What's 2+3, in $\\frac{1}{2}$ Äpfel?") == ["what", "s", "2", "3", "in", "frac", "1", "2", "äpfel"]
+    text = "What's 2+3, in $\\frac{1}{2}$ Äpfel?"
+    assert words_of(text) == ("what", "s", "2", "3", "in", "frac", "1", "2", "äpfel")
+    assert signs_of(text) == tuple("what s 2 + 3 in \\ frac { 1 } { 2 } äpfel".split())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("What is 2+3?", "what is  2 + 3", True),
+        ("Is it so? Yes.", "is it so, yes", True),
+        ("What is 2+3?", "What is 2-3?", False),
+        ("What is 1.5?", "What is 15?", False),
+        ("Find 5!.", "Find 5.", False),
+        ('Match "<" and ">".', 'Match "(" and ")".', False),
+        ("Q(sqrt(2)+sqrt(3))", "Q(sqrt(2)*sqrt(3))", False),
+    ],
+)
+def test_which_questions_are_the_same(tmp_path: Path, one: str, other: str, same: bool) -> None:
+    report, _ = audit(write(tmp_path / "r.jsonl", [ask(one), ask(other)]))
+    assert report.count("near duplicate") == same and bool(overlapping(problems(one), problems(other))) is same
+
+
+def test_a_turn_of_phrase_is_no_overlap() -> None:
+    phrase = "where m and n are relatively prime positive integers find the value of m plus n"
+    ours = problems(*(f"The area is {n} m/n, {phrase}" for n in range(20)))
+    assert overlapping(ours, problems(f"The length is m/n, {phrase}")) == []
+    assert len(overlapping(ours[:5], problems(f"The length is m/n, {phrase}"))) == 5
+    assert len(overlapping(ours * 3, problems(ours[0].prompt))) == 3
+
+
+def test_references_of_programs_do_not_contradict(tmp_path: Path) -> None:
+    row = {"text": "Write f.", "test_list": ["assert f(1) == 1"]}
+    report, _ = audit(write(tmp_path / "r.jsonl", [row, row]))
+    assert report.count("duplicate") == 1 and report.count("conflict") == 0
 
 
 @pytest.mark.parametrize(

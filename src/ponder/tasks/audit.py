@@ -43,6 +43,13 @@ SUITES: dict[str, tuple[str, ...]] = {
 
 GRADERS: Mapping[str, Task] = {ROWS.name: ROWS, **ROW_TASKS, **GYM_TASKS}
 _WORD = re.compile(r"[^\W_]+")
+_SIGN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|(?<=\d)!|[^\w\s.,;:!?'\"`$’‘“”„]")
+
+COMMON = 10
+"""Words in a row that more than so many different questions share are a turn of phrase, and no overlap (as GPT-3)."""
+
+SHORT_ANSWERS = (ROWS.name, "math", "choice")
+"""The kinds whose answers are one value: a long one is a mistake, and two for one question contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -194,17 +201,22 @@ def _gold_score(problem: Problem) -> Score | None:
 
 
 def _lengths(problems: Sequence[Problem], limit: int) -> list[Finding]:
-    short = [p for p in problems if p.task in (ROWS.name, "math", "choice")]
-    long = [p for p in short if len(p.answer) > limit]
+    long = [p for p in problems if p.task in SHORT_ANSWERS and len(p.answer) > limit]
     return [Finding("long answer", (row_of(p),), f"{len(p.answer)} characters: {p.answer[:60]!r} …") for p in long]
 
 
 # ---- duplicates and overlap ----
 
 
-def words_of(text: str) -> list[str]:
-    """The words and numbers of a text, without case and punctuation: what makes two wordings the same."""
-    return _WORD.findall(text.casefold())
+def words_of(text: str) -> tuple[str, ...]:
+    """The words and numbers of a text, without case and any sign: what a run of words is looked for in."""
+    return tuple(_WORD.findall(text.casefold()))
+
+
+def signs_of(text: str) -> tuple[str, ...]:
+    """Words, numbers and the signs that carry a meaning (2+3 is not 2-3), without case, spacing and punctuation: two
+    questions with the same ones are the same."""
+    return tuple(_SIGN.findall(text.casefold()))
 
 
 def _duplicates(problems: Sequence[Problem]) -> list[Finding]:
@@ -213,7 +225,7 @@ def _duplicates(problems: Sequence[Problem]) -> list[Finding]:
     for problem in problems:
         exact[problem.prompt].append(problem)
     for prompt, same in exact.items():
-        near[tuple(words_of(prompt)) or (prompt,)].append(same[0])
+        near[signs_of(prompt) or (prompt,)].append(same[0])
     findings = []
     for what, groups in (("duplicate", exact.values()), ("near duplicate", near.values())):
         for group in groups:
@@ -221,7 +233,8 @@ def _duplicates(problems: Sequence[Problem]) -> list[Finding]:
                 continue
             rows = tuple(map(row_of, group))
             findings.append(Finding(what, rows, group[0].prompt[:80]))
-            if what == "duplicate" and len({p.answer.strip() for p in group}) > 1:
+            answers = {p.answer.strip() for p in group if p.task in SHORT_ANSWERS}
+            if what == "duplicate" and len(answers) > 1:
                 findings.append(Finding("conflict", rows, "the same question with different answers"))
     return findings
 
@@ -231,34 +244,37 @@ def overlapping(
 ) -> list[tuple[Problem, Problem, str]]:
     """The problems whose question shares `ngram` words in a row with one of `others`, with that one, and how.
 
-    Where either question is shorter, they overlap if the shorter stands in the longer as a whole and has at least half
-    of `ngram` words, or if both are the same.
+    The same question is an overlap whatever its length. One with fewer words than `ngram`, but at least half as many,
+    overlaps where it stands in ours as a whole. A run of words in more than COMMON of our questions does not count.
     """
+    ours = list(problems)
     whole: dict[tuple[str, ...], Problem] = {}
     grams: dict[tuple[str, ...], Problem] = {}
     short: dict[int, dict[tuple[str, ...], Problem]] = defaultdict(dict)
     for other in others:
-        words = tuple(words_of(other.prompt))
-        whole.setdefault(words, other)
+        signs, words = signs_of(other.prompt), words_of(other.prompt)
+        whole.setdefault(signs, other)
         for gram in _grams(words, ngram):
             grams.setdefault(gram, other)
-        if ngram // 2 <= len(words) < ngram:
-            short[len(words)].setdefault(words, other)
+        if ngram // 2 <= len(words) < ngram and signs:
+            short[len(signs)].setdefault(signs, other)
+    different = {signs_of(p.prompt): p for p in ours}.values()
+    common = Counter(gram for p in different for gram in {*_grams(words_of(p.prompt), ngram)} if gram in grams)
     found = []
-    for problem in problems:
-        words = tuple(words_of(problem.prompt))
-        if words in whole:
-            found.append((problem, whole[words], "the same question"))
+    for problem in ours:
+        signs = signs_of(problem.prompt)
+        if signs and signs in whole:
+            found.append((problem, whole[signs], "the same question"))
             continue
-        hit = next((gram for gram in _grams(words, ngram) if gram in grams), None)
+        shared = (g for g in _grams(words_of(problem.prompt), ngram) if g in grams and common[g] <= COMMON)
+        hit = next(shared, None)
         if hit is not None:
             found.append((problem, grams[hit], " ".join(hit)))
             continue
-        for length, known in short.items():
-            hit = next((gram for gram in _grams(words, length) if gram in known), None)
-            if hit is not None:
-                found.append((problem, known[hit], " ".join(hit)))
-                break
+        inside = ((known, g) for n, known in short.items() for g in _grams(signs, n) if g in known)
+        known, part = next(inside, (None, ()))
+        if known is not None:
+            found.append((problem, known[part], " ".join(part)))
     return found
 
 

@@ -62,8 +62,8 @@ class GymTask:
         for at in range(tries):
             if len(found) == n:
                 break
-            problem = self._problem(made[at], level)
-            if problem.answer.strip() and split_of(self.name, problem.data["key"]) == split:
+            problem = self.problem_of(made[at], level)
+            if _askable(problem.answer) and split_of(self.name, problem.data["key"]) == split:
                 found.setdefault(problem.data["key"], problem)
         if len(found) < n:
             raise PonderError(f"{self.name} gave only {len(found)} problems of split {split!r}; ask for fewer than {n}")
@@ -74,7 +74,8 @@ class GymTask:
         """The name in reasoning-gym."""
         return self.name.removeprefix(PREFIX)
 
-    def _problem(self, entry: Mapping[str, Any], level: int | None) -> Problem:
+    def problem_of(self, entry: Mapping[str, Any], level: int | None = None) -> Problem:
+        """An entry of reasoning-gym as a problem of ours."""
         question, name = str(entry["question"]).strip(), self.source
         gold = entry["metadata"].get(_GOLD_IN[name]) if name in _GOLD_IN else entry["answer"]
         answer = json.dumps(gold) if isinstance(gold, dict | list) else str(gold)
@@ -108,6 +109,11 @@ def gym_task(name: str) -> GymTask:
         near = difflib.get_close_matches(bare, GYM, 1)
         raise PonderError(f"unknown task gym:{bare}" + (f"; did you mean gym:{near[0]}?" if near else ""))
     return GYM_TASKS[PREFIX + bare]
+
+
+def _askable(gold: str) -> bool:
+    """Not without an answer (no real root), nor one that sympy gave up on (an integral of an integral)."""
+    return bool(gold.strip()) and "Integral(" not in gold
 
 
 def _dataset(name: str, seed: int, size: int, level: int | None) -> Any:
