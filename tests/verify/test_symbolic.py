@@ -108,6 +108,18 @@ NOT_RIGHT = [
     ("no", "on"),
     (r"{x+1 \over 2}", r"x+\frac12"),
     ("", "1"),
+    ("-x=3", "3"),
+    ("|x|=3", "3"),
+    (r"\frac{1}{x}=3", "3"),
+    ("xy=6", "6"),
+    (r"10 \text{ million}", "10"),
+    (r"(5\text{ m}, 2)", r"(5\text{ cm}, 2)"),
+    (r"\text{not } 5", "5"),
+    ("x2", "2x"),
+    ("x<3", "y<3"),
+    ("|x|", "x"),
+    ("AB", "ab"),
+    ("9.9999999999", "10"),
 ]
 HAZARDS = [
     "9^{9^{9^{9}}}",
@@ -127,16 +139,20 @@ HAZARDS = [
 ]
 
 
+PATIENCE_S = 60.0  # what is right does not depend on how busy the machine is
+
+
 @pytest.mark.parametrize(("pred", "gold"), RIGHT)
 def test_right(pred: str, gold: str) -> None:
-    assert equivalent(pred, gold).correct is True
-    assert equivalent(gold, pred).correct is True, "the other way round"
+    assert equivalent(pred, gold, cap_s=PATIENCE_S).correct is True
+    assert equivalent(gold, pred, cap_s=PATIENCE_S).correct is True, "the other way round"
 
 
 @pytest.mark.parametrize(("pred", "gold"), NOT_RIGHT)
 def test_not_right(pred: str, gold: str) -> None:
-    assert equivalent(pred, gold).correct is not True
-    assert equivalent(gold, pred).correct is not True, "the other way round"
+    for verdict in (equivalent(pred, gold, cap_s=PATIENCE_S), equivalent(gold, pred, cap_s=PATIENCE_S)):
+        assert verdict.correct is not True
+        assert not verdict.timed_out
 
 
 @pytest.mark.parametrize("pred", HAZARDS)
@@ -159,7 +175,7 @@ SAMPLE = [*RIGHT[::6], *NOT_RIGHT[::5], *[(one, "3") for one in HAZARDS[:6]]]
 
 
 def grade_all() -> list[bool | None]:
-    return [equivalent(pred, gold, workers=1).correct for pred, gold in SAMPLE]
+    return [equivalent(pred, gold, workers=1, cap_s=PATIENCE_S).correct for pred, gold in SAMPLE]
 
 
 def _to_pipe(pipe: int) -> None:
@@ -199,7 +215,7 @@ def test_the_same_verdicts_in_pools_of_processes(way: str) -> None:
     program = (
         "import multiprocessing, json, sys\n"
         "from ponder.verify.symbolic import equivalent\n"
-        "def grade(pair): return equivalent(*pair, workers=1).correct\n"
+        "def grade(pair): return equivalent(*pair, workers=1, cap_s=60).correct\n"
         "if __name__ == '__main__':\n"
         "    grade(('x+x', '2x'))\n"
         f"    with multiprocessing.get_context({way!r}).Pool(2) as pool:\n"
@@ -217,7 +233,7 @@ def test_the_same_verdicts_in_pools_of_processes(way: str) -> None:
             input=json.dumps(SAMPLE),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env=os.environ | {"PYTHONPATH": source},
         )
     assert done.returncode == 0, done.stderr
@@ -233,10 +249,10 @@ def test_options_that_make_no_sense() -> None:
 def test_the_package_is_light() -> None:
     """Neither sympy nor Math-Verify is imported in this process, not even by grading."""
     program = (
-        "import sys; from ponder.verify.symbolic import equivalent; assert equivalent('x+x', '2x').correct; "
+        "import sys; from ponder.verify.symbolic import equivalent; assert equivalent('x+x', '2x', cap_s=60).correct; "
         "print([m for m in ('sympy', 'math_verify', 'mpmath', 'antlr4') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -227,6 +227,20 @@ def test_a_forked_process_has_its_own_workers() -> None:
     pool.close()
 
 
+def test_a_pool_held_across_a_fork_starts_its_own(pool: Pool) -> None:
+    pool.ask({"do": "echo"}, 5)
+    parents = pool.pids()
+    pid = os.fork()
+    if pid == 0:
+        answer = pool.ask({"do": "echo"}, 5).value
+        own = pool.pids()
+        pool.close()
+        os._exit(0 if answer and own and own != parents else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert pool.pids() == parents
+    assert pool.ask({"do": "echo"}, 5).value is not None
+
+
 PROGRAM = """
 import os, sys, threading, time
 sys.path[:0] = [{source!r}, {folder!r}]

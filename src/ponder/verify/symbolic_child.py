@@ -22,6 +22,9 @@ def main(settings: str) -> None:
     """
     parent = int(os.environ.get("PONDER_PARENT", os.getppid()))
     _die_with(parent)
+    # An ignored or blocked signal would be inherited, and the alarm below must be able to end this process
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     out = os.dup(1)  # what libraries print must not be taken for an answer
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)

@@ -11,7 +11,7 @@ import re
 
 from ponder.verify.symbolic_expression import OPEN, ReadError, closing, starts_factor
 from ponder.verify.symbolic_nodes import from_sympy, same_node
-from ponder.verify.symbolic_read import read, strip_units
+from ponder.verify.symbolic_read import read, strip_units, units_of
 from ponder.verify.symbolic_text import tokens
 
 Answer = tuple[bool | None, str]
@@ -19,10 +19,9 @@ Answer = tuple[bool | None, str]
 
 def prepare() -> None:
     """Imports and warms what the first request would wait for."""
-    import math_verify  # noqa: F401
-
     logging.disable(logging.CRITICAL)
     compare("\\frac{x^2-1}{x+1}", "x-1")
+    compare("\\int_0^1 x dx", "\\frac12")  # Math-Verify's reader builds its tables on first use
 
 
 def compare(pred: str, gold: str) -> Answer:
@@ -30,7 +29,7 @@ def compare(pred: str, gold: str) -> Answer:
     left, right = tokens(pred), tokens(gold)
     if left == right:
         return True, "the same symbols"
-    if _letters(left) and _letters(left) == _letters(right):
+    if _word(left) != _word(right) and _letters(left) and _letters(left) == _letters(right):
         return True, "the same word"
     based = _based(left, right)
     if based is not None:
@@ -50,12 +49,16 @@ def _pair(left: list[str], right: list[str], tight: bool) -> Answer:
     a, b = read(left, tight), read(right, tight)
     if _anagram(left, right):
         return None, "the same letters in another order"
-    units = {node.unit for node in (a, b) if node.unit}
+    units = sorted(units_of(a)), sorted(units_of(b))
     same = same_node(strip_units(a), strip_units(b))
-    if same and len(units) == 2 and {unit.rstrip("s") for unit in units} != {min(units).rstrip("s")}:
-        short = all(len(unit) <= 4 for unit in units)
-        return (False if short else None), f"units differ: {a.unit!r}, {b.unit!r}"
+    if same and units[0] and units[1] and units[0] != units[1]:
+        short = all(len(unit) <= 4 for unit in units[0] + units[1])
+        return (False if short else None), f"units differ: {', '.join(units[0])} and {', '.join(units[1])}"
     return same, "" if same is not None else "could not be decided"
+
+
+def _word(parts: list[str]) -> bool:
+    return len(parts) == 1 and parts[0].startswith('"')
 
 
 def _letters(parts: list[str]) -> str:

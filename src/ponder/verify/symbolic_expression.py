@@ -72,6 +72,14 @@ def starts_factor(part: str) -> bool:
     return part[0].isalnum() or part[0] in ".\\" or part in ("(", "[", "{")
 
 
+# Words after a number that are a part of it
+_COUNTS = {
+    "hundred", "hundreds", "thousand", "thousands", "million", "millions", "billion", "billions", "trillion",
+    "dozen", "half", "halves", "third", "thirds", "quarter", "quarters", "fourth", "fourths", "fifth", "fifths",
+    "tenths", "hundredths", "not", "no", "times", "per", "squared", "cubed", "less", "more", "factorial",
+}  # fmt: skip
+
+
 class Expression:
     """Recursive descent over one expression; the nesting is bounded by the guards."""
 
@@ -89,6 +97,8 @@ class Expression:
                 unit += f"^{self.group()}"
         if self.at < len(self.parts):
             raise ReadError(f"unexpected {self.peek()[:20]!r}")
+        if any(word in _COUNTS for word in unit.split()):
+            raise ReadError("a number in words")
         return value, unit.strip(), self.decimal
 
     def peek(self, ahead: int = 0) -> str:
@@ -139,6 +149,8 @@ class Expression:
         while self.starts():
             if self.peek()[0].isdigit() and self.parts[self.at - 1][-1:].isdigit():
                 raise ReadError("two numbers side by side")
+            if self.peek()[0].isdigit() and self.parts[self.at - 1].isalpha():
+                raise ReadError("a number after a letter")  # x2: a product, a power or a name
             values.append(self.power())
         return sympy.Mul(*values) if len(values) > 1 else values[0]
 

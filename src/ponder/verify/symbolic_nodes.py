@@ -169,7 +169,8 @@ def _relations(a: Node, b: Node) -> bool | None:
         if set(signs) == {"="}:
             if _name_like(relation.items[0]) or _holds(relation):
                 return same_node(relation.items[-1], other)
-            return False
+            unsure = _only_symbols(relation.items[0]) and same_node(relation.items[-1], other) is not False
+            return None if unsure else False
         if other.kind in ("seq", "union", "symbols", "set"):
             told = _told_set(relation)
             return None if told is None else same_node(told, other)
@@ -190,20 +191,34 @@ def _relations(a: Node, b: Node) -> bool | None:
 
 
 def _name_like(node: Node) -> bool:
-    """What an answer may be named: x, f(x), AB, |AB|, V_1 : V_2, a tuple of names; no sum, no number."""
-    if node.kind in ("words",):
+    """What an answer may be named: x, f(x), AB, |AB|, V_1 : V_2, a tuple of names; no sum, no number, not -x or |x|."""
+    if node.kind == "words":
         return True
     if node.kind in ("ratio", "seq", "list"):
         return all(_name_like(item) for item in node.items)
     value = node.value
-    if node.kind != "scalar" or not value.free_symbols:
-        return False
-    if isinstance(value, sympy.Mul | sympy.Pow):  # AB, NO/BO
-        return all(
-            isinstance(part, sympy.Symbol) or part in (1, -1) or isinstance(part, sympy.Pow) and part.exp in (-1, 1, 2)
-            for part in value.args
-        )
-    return isinstance(value, sympy.Symbol | sympy.Abs) or isinstance(value, sympy.core.function.AppliedUndef)
+    if isinstance(value, sympy.Symbol | sympy.core.function.AppliedUndef):
+        return True
+    if isinstance(value, sympy.Abs):
+        value = value.args[0]
+    return isinstance(value, sympy.Mul) and all(_segment(part) for part in value.args)
+
+
+def _segment(part: Any) -> bool:
+    """A factor of AB or NO/BO: points have capital letters."""
+    name = part.base if isinstance(part, sympy.Pow) and part.exp in (-1, 2) else part
+    return isinstance(name, sympy.Symbol) and name.name[0].isupper()
+
+
+def _only_symbols(node: Node) -> bool:
+    """xy, sin A, 1/x: perhaps the name of what was asked for, perhaps an equation to be solved."""
+    value = node.value
+    return (
+        node.kind == "scalar"
+        and bool(value.free_symbols)
+        and not value.atoms(sympy.Add)
+        and all(number in (1, -1) for number in value.atoms(sympy.Number))
+    )
 
 
 def _holds(relation: Node) -> bool:

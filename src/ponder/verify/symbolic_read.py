@@ -178,3 +178,8 @@ def _matrix(inside: list[str], tight: bool) -> Node:
 def strip_units(node: Node) -> Node:
     """The same tree without the words after its values."""
     return replace(node, unit="", items=tuple(strip_units(item) for item in node.items))
+
+
+def units_of(node: Node) -> set[str]:
+    """The words after values, anywhere in the tree, without the s of the plural."""
+    return {node.unit.rstrip("s")} - {""} | {unit for item in node.items for unit in units_of(item)}

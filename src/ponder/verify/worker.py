@@ -118,6 +118,11 @@ class Pool:
             _kill(slot)
 
     def _take(self) -> _Slot | None:
+        if self.pid != os.getpid():  # held across a fork: the workers are the parent's, and so was the lock
+            for slot in self._all:
+                _disown(slot)
+            self.pid, self._free = os.getpid(), threading.Condition()
+            self.__post_init__()
         with self._free:
             while not self._idle and not self._closed:
                 self._free.wait()
@@ -156,9 +161,8 @@ class Pool:
             clock = ms >= cap_s * 1000
             _kill(slot)
             return Reply(None, f"no answer within {cap_s:g} s" if clock else "the worker died", ms, timed_out=True)
-        try:
-            value = json.loads(answer)
-        except ValueError:
+        value = _object(answer)
+        if value is None:
             _kill(slot)
             return Reply(None, "the worker's answer could not be read", ms, timed_out=True)
         slot.served += 1
@@ -180,7 +184,7 @@ class Pool:
         except OSError as error:
             return f"no worker process: {error.strerror or error}"
         answer = _line(slot, time.perf_counter() + START_S)
-        greeting = json.loads(answer) if answer else {"error": f"the worker did not start within {START_S:g} s"}
+        greeting = (_object(answer) if answer else None) or {"error": f"the worker did not start within {START_S:g} s"}
         slot.ready = "error" not in greeting
         if slot.ready:
             return ""
@@ -263,6 +267,14 @@ def _line(slot: _Slot, deadline: float) -> bytes | None:
     return line
 
 
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def _kill(slot: _Slot) -> None:
     process, slot.process, slot.ready, slot.rest, slot.served = slot.process, None, False, b"", 0
     if process is None:
@@ -293,17 +305,22 @@ def close_pools() -> None:
         pool.close()
 
 
+def _disown(slot: _Slot) -> None:
+    if slot.process is not None:
+        slot.process.returncode = 0  # nobody here waits for another's child
+        for pipe in (slot.process.stdin, slot.process.stdout):
+            with contextlib.suppress(OSError, AttributeError):
+                pipe.close()  # type: ignore[union-attr]
+        slot.process = None
+
+
 def _forget() -> None:
     """In a forked process: the parent's workers are not ours, nor may we hold their pipes open."""
     global _lock, _jobs
     _lock, _jobs = threading.Lock(), None  # the lock may have been held at the fork; the thread is the parent's
     for pool in _pools.values():
         for slot in pool._all:
-            if slot.process is not None:
-                slot.process.returncode = 0  # nobody here waits for another's child
-                for pipe in (slot.process.stdin, slot.process.stdout):
-                    with contextlib.suppress(OSError, AttributeError):
-                        pipe.close()  # type: ignore[union-attr]
+            _disown(slot)
     _pools.clear()
 
 
