@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 
 from ponder.core.thinking import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
@@ -142,7 +143,7 @@ _CUE = re.compile(
         {_SURELY}(?:\s*(?:be\b|sein\b|:))?)
       | \b(?:i|we|ich|wir)(?:'d|'m|\s+am|\s+would|\s+will|'ll)?\s+
         (?:choose|pick|select|chose|go(?:ing)?\s+with|wähle|wählen|nehme)\b
-      | \b(?:it|that)'s\b | (?:^|\n)\s*(?:=>|->|→)
+      | \b(?:it|that)'s\b | (?:^|\n)[ \t]{{0,9}}(?:=>|->|→)
       | \b(?:it|this|that|correct|right|richtig|korrekt|es)\s+
         (?:is|must\s+be|has\s+to\s+be|would\s+be|ist|sind)\b{_SURELY}\s*:?
       | \b(?:choose|pick|select|wähle)\b
@@ -168,12 +169,12 @@ _AFTERWARDS = re.compile(
 def _cued(text: str, question: Question) -> Read | None:
     """The last sentence that names an answer: "the answer is B", "(B) is correct"."""
     found: list[tuple[int, Read]] = []
-    for match in reversed(list(_AFTERWARDS.finditer(text))):
+    for match in _last(_AFTERWARDS, text):
         before = text[max(0, match.start() - 40) : match.start()]
         if not _UNSURE.search(before) and LETTERS.index(match[1]) < question.letters:
             found.append((match.start(1), _with_letters_before(before, match[1], question)))
             break
-    for match in reversed(list(_CUE.finditer(text))):
+    for match in _last(_CUE, text):
         if found and match.end() < found[0][0]:
             break
         if _UNSURE.search(text[max(0, match.start() - 24) : match.start()]) or _LISTS.match(match[0]):
@@ -182,6 +183,11 @@ def _cued(text: str, question: Question) -> Read | None:
             found.append((match.end(), read))
             break
     return max(found, key=lambda item: item[0])[1] if found else None
+
+
+def _last(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
+    """The last hundred matches, the last first: a text with more cues than that, all empty, says nothing."""
+    return list(deque(pattern.finditer(text), maxlen=100))[::-1]
 
 
 def _with_letters_before(before: str, letter: str, question: Question) -> Read:

@@ -32,7 +32,7 @@ def verify_ordering(pred: str, gold: Sequence[str] | str, form: str = "completio
     """Whether the answer names all of the given names in the given order.
 
     gold: the names, or a text such as "Ann, Bob, Cid" or "Ann > Bob > Cid". Read are lists with commas, "and", arrows
-        or `>`, and numbered lists. Where gold has `>` or `<` these say who is before whom, so `C < B < A` is `A > B > C`;
+        or `>`, and numbered lists. Where gold has `>` or `<` these say who is before whom: `C < B < A` is `A > B > C`;
         where it is a plain list, they only divide.
     form: as in `regions.answer_region`. In unmarked prose the last full list counts.
 
@@ -202,6 +202,7 @@ def _tokens(names: list[str], words: dict[str, bool]) -> re.Pattern[str]:
           | (?P<no>\b(?i:not|never|neither|nor|nicht|kein|keine|keiner|weder|noch)\b|\b\w{{1,12}}n't\b)
           | (?P<link>\b(?i:is|are|was|were|ist|sind|be|sein|being)\b|[=:(|]|->|[–—-])
           | (?P<everyone>\b(?i:all|everyone|everybody|alle|jeder)\b)
+          | (?P<both>\b(?i:both|beide)\b)
           | (?P<maybe>\b(?i:if|suppose|supposing|assume|assuming|says?|said|claims?|claimed|states?|stated|would|could|
               might|whether|wenn|falls|angenommen|behauptet|könnte|wäre|thinks?)\b)
           | (?P<either>\b(?i:or|oder|either|entweder)\b)
@@ -237,6 +238,8 @@ def _statements(text: str, names: list[str], words: dict[str, bool]) -> tuple[di
                 return said, "two answers, one or the other"
         elif kind == "no":
             no = True
+        elif kind == "both":
+            pending = pending or (list(names) if len(names) == 2 else [])
         elif kind == "everyone":
             pending = list(names)
         elif kind == "link":
@@ -247,7 +250,7 @@ def _statements(text: str, names: list[str], words: dict[str, bool]) -> tuple[di
                 if said.setdefault(word, role) != role:
                     return said, f"two statements on {word}"
             else:
-                pending, role, filler = [*pending, word], None, 0
+                pending, role, filler = [*dict.fromkeys([*pending, word])], None, 0
         elif kind == "role":
             truthful = _role_of(word, words) != no
             if not pending and last and last[0].isupper() and last.lower() not in _NO_PEOPLE:

@@ -74,6 +74,10 @@ def _of_family(text: str, script: str) -> str:
     words = Counter(re.findall(r"[^\W\d_]+(?:['’\u200c][^\W\d_]+)*", low) if script != "devanagari" else _marked(low))
     scores = {code: 8.0 if code == "en" else 0.0 for code in _FAMILIES[script]}  # a lone name or exclamation is English
     groups = _groups(script)
+    hits = {code: sum(min(times, 3) for word, times in words.items() if word in groups[code][0]) for code in scores}
+    first, second = sorted(hits.values(), reverse=True)[:2]
+    if first > 20 + 2 * second:  # the little words alone decide, as they do in most texts of some length
+        return max(hits, key=lambda code: hits[code])
     for word, times in words.items():
         weight = min(times, 3)
         for code in scores:
@@ -83,8 +87,8 @@ def _of_family(text: str, script: str) -> str:
             for gram in _grams(word[:30]):
                 scores[code] += weight * math.log((known.get(gram, 0) + 0.2) / (total + 400))
     for code in scores:
-        hits = sum(min(low.count(letter), 5) for letter in _LETTERS.get(code, ""))
-        scores[code] += 4.0 * hits
+        own = sum(min(low.count(letter), 5) for letter in _LETTERS.get(code, ""))
+        scores[code] += 4.0 * own
     return max(scores, key=lambda code: scores[code])
 
 
