@@ -24,6 +24,7 @@ FUNCTIONAL = ("functional", "function_call", "function", "call", "fn_call")
 STDIO = ("stdin_stdout", "stdin", "stdio", "standard_input")
 
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([\w+#.-]*)[^\n]*$", re.MULTILINE)
+_OUTSIDE = re.compile(r"^[^\s#)\]}]", re.MULTILINE)
 _STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n```", "\n@", "\nassert ", "\nfrom ", "\nimport ")
 
 
@@ -261,6 +262,8 @@ def code_of(text: str, row: Mapping[str, Any]) -> str:
     prompt = row.get("prompt")
     if not (isinstance(prompt, str) and entry and isinstance(row.get("test"), str) and _stub(prompt)):
         return code
+    if not python and _inside(text):
+        code = text  # a body as it came from a base model, with whatever it went on to say
     if _defines(code, entry):
         return code if code.startswith(prompt) else _stub(prompt) + code
     return _continued(prompt, code)
@@ -271,14 +274,25 @@ def _defines(code: str, name: str) -> bool:
 
 
 def _continued(prompt: str, body: str) -> str:
-    """The prompt with its function's body, in the first reading that parses; a body that does not, as it came."""
-    bodies = [body, "    " + body.lstrip(), textwrap.indent(textwrap.dedent(body), "    ")]
-    for reading in bodies:
-        stops = [reading.find(stop) for stop in _STOPS]
-        cut = reading[: min((stop for stop in stops if stop >= 0), default=len(reading))]
-        for candidate in (reading, cut):
-            if candidate.strip() and _inside(candidate) and _parses(prompt + candidate):
-                return prompt + candidate
+    """The prompt with its function's body, in the first reading that parses; a body that does not, as it came.
+
+    Readings: as it is; where the first line lost its indentation, with it back; where all lines did, all indented. Of
+    each, the whole, then up to what usually follows a function, then up to the first line that is not indented.
+    """
+    first, _, rest = body.strip("\n").partition("\n")
+    if _inside(first):
+        readings = [body]
+    elif all(line[:1] in ("", " ", "\t") for line in rest.split("\n")):
+        readings = ["    " + first.lstrip() + "\n" + rest, textwrap.indent(body, "    ")]
+    else:
+        readings = [textwrap.indent(body, "    "), "    " + first.lstrip() + "\n" + rest]
+    for reading in readings:
+        ends = [reading.find(stop) for stop in _STOPS]
+        outside = _OUTSIDE.search(reading, len(reading) - len(reading.lstrip("\n")))
+        cuts = [len(reading), min((end for end in ends if end >= 0), default=0), outside.start() if outside else 0]
+        for end in cuts:
+            if reading[:end].strip() and _parses(prompt + reading[:end]):
+                return prompt + reading[:end]
     return prompt + body
 
 
