@@ -221,11 +221,13 @@ def f(x):
         "os_open": 'import os; return os.read(os.open("{{READ}}", os.O_RDONLY), 99).decode().strip()',
         "dot_dot": 'return open("/usr/lib/../.." + "{{READ}}").read().strip()',
         "linecache": 'import linecache; return linecache.getline("{{READ}}", 1).strip()',
-        "mmap": 'import mmap; return mmap.mmap(open("{{READ}}","rb").fileno(), 0, access=1)[:].decode().strip()',
+        "mmap": 'import mmap; o = open("{{READ}}", "rb"); m = mmap.mmap(o.fileno(), 0, access=1)\n'
+                '    return m[:].decode().strip()',
         "import": 'import importlib.util as u, importlib.machinery as m; '
                   'return m.SourceFileLoader("t", "{{READ}}").get_data("{{READ}}").decode().strip()',
-        "traceback": 'import traceback, io; o = io.StringIO()\n    try: exec(compile("\\n1/0", "{{READ}}", "exec"))\n'
-                     '    except Exception: traceback.print_exc(file=o)\n    return o.getvalue()[-31:].strip()',
+        "traceback": 'import traceback, io, re; o = io.StringIO()\n    try: exec(compile("1/0", "{{READ}}", "exec"))\n'
+                     '    except Exception: traceback.print_exc(file=o)\n'
+                     '    return re.search("SBX[A-Z]{3}[0-9a-f]{24}", o.getvalue()).group()',
         "openat2": 'import ctypes, os; l = ctypes.CDLL(None); h = (ctypes.c_uint64 * 3)(0, 0, 0)\n'
                    '    fd = l.syscall(437, -100, b"{{READ}}", h, 24); return os.read(fd, 99).decode().strip()',
         "by_handle": 'import ctypes, os, struct; l = ctypes.CDLL(None, use_errno=True)\n'
