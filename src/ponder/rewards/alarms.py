@@ -1,8 +1,8 @@
 """Alarms on a reward: pure functions over rows of `metrics.jsonl`, "" while all is calm, else what was seen.
 
 Each looks at the last rows alone, so a run that was stopped and goes on raises the same alarms at the same steps. A
-rise or fall counts where the means of the window's two halves differ by more than three standard errors (four where nothing else must hold besides: each
-window of a long run is looked at), and by enough to matter.
+rise or fall counts where the means of the window's two halves differ by enough to matter, and by more than three
+standard errors: four for length, where no second trend must agree and noise has a chance in every window of a run.
 """
 
 from __future__ import annotations
