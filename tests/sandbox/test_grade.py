@@ -277,6 +277,14 @@ def test_other_completions_do_not(text):
     assert grade(code_of(text, HUMANEVAL), test_of(HUMANEVAL)).correct is False
 
 
+def test_parsing_a_models_text_is_silent_and_total(recwarn):
+    odd = ["    return 1if 1else 2", "    return '\\d'"]
+    deep = ["    " + "-" * 100_000, "    " + "(" * 5000, "    x = " + "a." * 60_000]
+    for text in odd + deep:
+        assert code_of(text, HUMANEVAL).endswith(text)
+    assert not recwarn.list
+
+
 def test_blocks():
     assert blocks("a\n```python\nx\n```\nb\n~~~\ny\n~~~\n```js\nz") == [("python", "x\n"), ("", "y\n"), ("js", "z")]
     assert blocks("````python\n```\ninner\n```\n````") == [("python", "```\ninner\n```\n")]
@@ -313,7 +321,7 @@ def test_mbpp_rows():
         ({"test": SUMS}, "call"), (SUMS, "call"),
         ({"tests": [{"input": "1 2", "output": "3", "type": "stdin_stdout"}]}, "stdio"),
         ({"test_cases": json.dumps([{"input": "1 2", "output": "3"}])}, "stdio"),
-        ({"verification_info": {"language": "python", "test_cases": [{"input": "1 2", "output": "3", "type": "stdin"}]}},
+        ({"verification_info": {"test_cases": [{"input": "1 2", "output": "3", "type": "stdin"}]}},
          "stdio"),
         ({"input_output": json.dumps({"inputs": ["1 2\n"], "outputs": ["3\n"]})}, "stdio"),
         ({"input_output": json.dumps({"fn_name": "add", "inputs": [[1, 2]], "outputs": [[3]]})}, "call"),

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ponder.core.errors import PonderError
+from ponder.sandbox.lower import parse
 
 HOLDERS = (
     "tests", "test_cases", "input_output", "verification_info", "official_tests", "public_test_cases",
@@ -81,7 +82,7 @@ def _parses(source: str) -> bool:
 def _tree(source: str) -> ast.Module | None:
     # The compiler's parser refuses what is too deep or too long; a model's text is only ever parsed, never run here.
     try:
-        return ast.parse(source) if len(source) <= 1 << 18 else None
+        return parse(source) if len(source) <= 1 << 18 else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

@@ -5,7 +5,8 @@ what the program itself says.
 
 payload: {"code": source, "entry": name, "exports": [names], "large": [arguments]}. First frame out:
 {"load": null} or {"load": [names of the exception's classes, text]}. Then for each frame in, {"n": number, "op": ...},
-one frame out with the same n and one of "v" (a value), "e" (an exception, [names, text]), "x" (why the value could not cross), "fatal" (a name).
+one frame out with the same n and one of "v" (a value), "e" (an exception, [names, text]), "x" (why the value could
+not cross), "fatal" (a name).
 """
 
 from __future__ import annotations
