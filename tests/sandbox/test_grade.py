@@ -206,6 +206,16 @@ def test_infrastructure_is_retried_once_and_then_unknown():
     assert verdict.correct is None and verdict.status == "infra" and "no worker" in verdict.note
 
 
+def test_a_machine_without_a_worker_to_spare_is_unknown_too():
+    class Exhausted(Counting):
+        def open(self, driver, payload, limits):
+            raise OSError(24, "Too many open files")
+
+    for test in (SUMS, {"mode": "assert", "entry": "add", "src": "for i in range(3):\n    assert add(i, 0) == i"}):
+        verdict = run_tests(ADD, test, sandbox=Exhausted())  # type: ignore[arg-type]
+        assert verdict.correct is None and verdict.status == "infra" and "Too many" in verdict.note
+
+
 @pytest.mark.parametrize(
     "test, told",
     [

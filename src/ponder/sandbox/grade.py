@@ -81,14 +81,23 @@ def run_tests(
         sandbox = get_sandbox()
     try:
         code.encode("utf-8")
-        tally = run(code, sandbox, limits, stop_early)
+        tally = _attempt(run, code, sandbox, limits, stop_early)
         if tally.status == "infra":
-            tally = run(code, sandbox, limits, stop_early)
+            tally = _attempt(run, code, sandbox, limits, stop_early)
     except UnicodeEncodeError:
         tally = Tally(0, 1, "load-error", "the program holds characters that are no text")
     correct = None if tally.status in UNKNOWN else tally.status == "ok" and 0 < tally.total == tally.passed
     ms = 1000 * (time.perf_counter() - started)
     return CodeVerdict(correct, tally.passed, tally.total, tally.status, ms, tally.note, sandbox.tier)
+
+
+def _attempt(run: Any, code: str, sandbox: Sandbox, limits: Limits, stop_early: bool) -> Tally:
+    from ponder.sandbox.worker import WorkerFailed
+
+    try:
+        return run(code, sandbox, limits, stop_early)
+    except (WorkerFailed, OSError) as error:  # no worker, no descriptor, no memory for one: not the program's doing
+        return Tally(0, 1, "infra", clip(f"{type(error).__name__}: {error}"))
 
 
 def _runner(test: Mapping[str, Any]) -> Any:
