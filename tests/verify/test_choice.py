@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -210,3 +213,52 @@ def test_choices_with_the_same_text_are_one_answer() -> None:
     choices = ["1", "2", "2", "3"]
     assert verify_choice("2", "B", choices).correct and verify_choice("C", "B", choices).correct
     assert not verify_choice("D", "B", choices).correct
+
+
+def test_choices_that_differ_in_capitals_or_in_a_sign() -> None:
+    crosses = ["bb x bb", "Bb x Bb", "Bb x bb"]
+    assert verify_choice("The answer is Bb x Bb", "B", crosses).correct
+    assert not verify_choice("C. Bb x bb", "B", crosses).correct and verify_choice("C. Bb x bb", "C", crosses).correct
+    assert not verify_choice("The answer is BB x BB.", "A", crosses).correct
+    signs = ["-19", "-10", "19", "10"]
+    assert verify_choice("(A) -19", "A", signs).correct and not verify_choice("(A) 19", "A", signs).correct
+    assert verify_choice("A - -19", "A", signs).correct and verify_choice("C - 19", "C", signs).correct
+
+
+def test_a_choice_that_is_itself_a_letter() -> None:
+    vowels = ["A", "E", "I", "O"]
+    assert verify_choice("\\boxed{E}", "B", vowels).correct and verify_choice("B", "B", vowels).correct
+    assert verify_choice("The answer is 4f", "D", ["(1/2)f", "f", "2f", "4f"]).correct
+    assert verify_choice("\\boxed{f}", "B", ["(1/2)f", "f", "2f", "4f"]).correct
+
+
+DATA = Path(os.environ.get("PONDER_SHARED_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
+MMLU = DATA / "mmlu_stem_test.jsonl"
+SHAPES = (
+    "{letter}. {text}", "The correct answer is ({letter}).", "The answer is {text}", "\\boxed{{{text}}}",
+    "**Answer: {letter}) {text}**",
+)  # fmt: skip
+
+
+def test_real_questions_in_real_shapes() -> None:
+    if not MMLU.exists():
+        pytest.skip("mmlu_stem_test.jsonl is not at hand (looked in ../shared/data)")
+    rows = [json.loads(line) for line in MMLU.read_text(encoding="utf-8").splitlines()][::10]
+    missed = passed = 0
+    for row in rows:
+        for shape in SHAPES:
+            for at in range(len(row["choices"])):
+                said = shape.format(letter="ABCD"[at], text=row["choices"][at])
+                right = row["choices"][at] == row["choices"][row["answer"]]
+                correct = verify_choice(said, row["answer"], row["choices"]).correct
+                missed += right and not correct
+                passed += correct and not right
+    assert len(rows) > 300 and missed <= 5 and passed <= 1, (missed, passed)  # a choice "c" is a letter too
+
+
+def test_words_that_deny_or_have_several_sentences() -> None:
+    choices = ["It falls. It does not rise.", "It rises.", "neither of these", "not at all"]
+    assert verify_choice("The answer is neither of these.", "C", choices).correct
+    assert verify_choice("The answer is: not at all", "D", choices).correct
+    assert verify_choice("The answer is It falls. It does not rise.", "A", choices).correct
+    assert not verify_choice("The answer is not B.", "B", choices).correct

@@ -44,7 +44,11 @@ def verify_choice(
         raise PonderError(f"{len(texts)} choices: there must be from 2 to {len(LETTERS)}")
     wanted = _gold(gold, texts)
     letters = len(texts) if texts else 1 + max(max(picks) for picks in wanted)
-    question = Question(tuple(plain(text) for text in texts or ()), max(10, letters), several=len(wanted) > 1)
+    bare = tuple(plain(text) for text in texts or ())
+    cased = len(set(bare)) < len(set(texts or ()))
+    if cased:
+        bare = tuple(plain(text, cased=True) for text in texts or ())
+    question = Question(bare, max(10, letters), several=len(wanted) > 1, cased=cased)
     read = {"completion": read_completion, "raw": read_free, "bare": read_bare}[form](pred, question)
     right, note = _judge(read, wanted, len(texts) if texts else len(LETTERS))
     shown = ", ".join(LETTERS[pick] for pick in sorted(read.picks)) if read and read.picks else None
@@ -97,6 +101,9 @@ def _gold_part(gold: object, texts: tuple[str, ...] | None) -> Picks | None:
     if letter and LETTERS.index(letter[1].upper()) < count:
         return _same(LETTERS.index(letter[1].upper()), texts)
     for at, text in enumerate(texts or ()):
+        if text.strip() == gold.strip():
+            return _same(at, texts)
+    for at, text in enumerate(texts or ()):
         if plain(text) == plain(gold) or re.sub(r"^[(\[]?[A-Z][)\].:]\s*", "", gold.strip()) == text.strip():
             return _same(at, texts)
     if texts and re.fullmatch(r"\s*\d{1,2}\s*", gold, re.ASCII) and int(gold) < count:
@@ -107,4 +114,4 @@ def _gold_part(gold: object, texts: tuple[str, ...] | None) -> Picks | None:
 def _same(at: int, texts: tuple[str, ...] | None) -> Picks:
     if texts is None:
         return frozenset({at})
-    return frozenset(other for other, text in enumerate(texts) if other == at or plain(text) == plain(texts[at]))
+    return frozenset(other for other, text in enumerate(texts) if text.strip() == texts[at].strip())

@@ -12,7 +12,7 @@ from ponder.verify.numbers import same_number
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 READ = 20_000
 """Characters of a completion that are read, from its end."""
-REACH = 400
+REACH = 2_000
 """Characters that are read after a cue such as "the answer is"."""
 HEDGED = "two answers, one or the other"
 BOTH = "two answers where one is right"
@@ -22,11 +22,15 @@ Picks = frozenset[int]
 
 @dataclass(frozen=True)
 class Question:
-    """What an answer may be: the choices as `plain` texts (or none), how many letters, whether several are right."""
+    """What an answer may be: the choices as `plain` texts (or none), how many letters, whether several are right.
+
+    cased: whether the choices differ in nothing but capitals, so that these must be right.
+    """
 
     texts: tuple[str, ...]
     letters: int
     several: bool
+    cased: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,10 @@ def clean(text: str) -> str:
     return _MARKS.sub("", _LATEX.sub(" ", text)).replace("’", "'").replace("−", "-")
 
 
-def plain(text: str) -> str:
-    """A text as it is compared: clean, without case, leading articles and punctuation at its ends, single spaces."""
-    bare = " ".join(clean(text[:2000]).casefold().split()).strip(" .,:;!?'‘")
+def plain(text: str, cased: bool = False) -> str:
+    """A text as it is compared: clean, without leading articles, punctuation at its ends and (not `cased`) capitals."""
+    bare = " ".join(clean(text[:2000]).split()).strip(" .,:;!?'‘")
+    bare = bare if cased else bare.casefold()
     return re.sub(r"^(?:the|an?|der|die|das|eine?|to)\s+(?=\S)", "", bare)
 
 
@@ -214,6 +219,8 @@ def _after_cue(text: str, question: Question) -> Read | None:
     if not lines or not text.split("\n", 1)[0].strip(" \t:.") and _in_list([_head(line) for line in lines], 0):
         return None
     line = lines[0].lstrip(" \t:")
+    if words := _words(line, question) or _words(text, question):  # "neither of them", words of several sentences
+        return words
     denied = re.match(r"\W*(?:not|nicht|neither|never)\b(.{0,150})", line, re.IGNORECASE)
     if denied:  # "not A but B"
         turn = re.search(r"\b(?:but|sondern)\b(?:\s+(?:rather|it\s+is))?", denied[1], re.IGNORECASE)
@@ -237,6 +244,7 @@ _JOIN = re.compile(
     re.IGNORECASE,
 )
 _HEDGE = re.compile(r"\b(?:or|oder)\b|/", re.IGNORECASE)
+_BESIDE = re.compile(r"[\s)\]']*(?:[.:]|[-–—](?=\s))?")
 _ENDED = re.compile(r"\s*['’)\]]*\s*(?:[.,;:!?]|$)")
 _GOES_ON = re.compile(
     r"\s*(?:[(–—\\-]|(?:because|since|as|which|with|for|given|due|and|or|is|weil|denn|da|und|oder|ist|by|from|based)\b)"
@@ -272,7 +280,7 @@ def _letters(text: str, question: Question, whole: bool = False) -> Read | None:
         picks.append(LETTERS.index(more[1]))
     if len(set(picks)) > 1:
         return _both(picks, hedged, question)
-    said = _words(rest.lstrip(" \t)]'.:–—-").split("\n", 1)[0], question)
+    said = _words(_BESIDE.sub("", rest, count=1).split("\n", 1)[0], question)
     if said and picks[0] not in said.picks:
         return Read(frozenset(picks), "the letter and the words beside it are of different choices")
     return Read(frozenset(picks))
@@ -317,8 +325,8 @@ def _words(text: str, question: Question) -> Read | None:
     """A text that is the words, or the number, of a choice."""
     if not question.texts or len(text) > 2000:
         return None
-    bare = plain(text)
-    if len(bare) == 1 and bare.upper() in LETTERS[: question.letters]:
+    bare = plain(text, question.cased)
+    if len(bare) == 1 and bare.upper() in LETTERS[: len(question.texts)]:
         return None  # a letter is a letter first
     same = frozenset(
         at for at, words in enumerate(question.texts) if words == bare and bare or same_number(words, bare)
@@ -328,7 +336,7 @@ def _words(text: str, question: Question) -> Read | None:
 
 def _prefix(text: str, question: Question) -> Read | None:
     """A sentence that begins with the words of a choice: the longest, and no other after "or" or "and"."""
-    bare = plain(text)
+    bare = plain(text, question.cased)
     hits = [
         words for words in question.texts
         if words and bare.startswith(words) and not re.match(r"[\w^=*/+]|[.,]\d| ?[-+*/^=] ?\w", bare[len(words) :])
@@ -338,7 +346,9 @@ def _prefix(text: str, question: Question) -> Read | None:
     longest = max(hits, key=len)
     picks = frozenset(at for at, words in enumerate(question.texts) if words == longest)
     other = re.match(r"\s*,?\s*(?:or|oder|and|und)\s+(.*)", bare[len(longest) :])
-    if other and any(words and words != longest and plain(other[1]).startswith(words) for words in question.texts):
+    if other and any(
+        words and words != longest and plain(other[1], question.cased).startswith(words) for words in question.texts
+    ):
         return Read(picks, BOTH)
     return Read(picks)
 
@@ -378,8 +388,8 @@ def _worded(text: str, question: Question) -> Read | None:
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if not lines or not question.texts or len(lines[-1]) > 1000 or _HEAD.match(lines[-1]):
         return None
-    last = plain(lines[-1])
-    if _DENIES.search(last):
+    last = plain(lines[-1], question.cased)
+    if _DENIES.search(last.casefold()):
         return None
     hits = {
         words for words in question.texts
