@@ -25,7 +25,7 @@ def abi() -> int:
 
 
 def ruleset(
-    readable: Iterable[str], devices: Iterable[str] = ("/dev/null", "/dev/zero", "/dev/urandom"), scratch: str = ""
+    readable: Iterable[str], devices: Iterable[str] = ("/dev/null", "/dev/urandom"), scratch: str = ""
 ) -> int:
     """A descriptor of rules: `readable` may be read, `devices` read and written, everything below `scratch` written.
 
