@@ -35,7 +35,7 @@ _TEXTS = frozenset("bymfiT")
 _LISTS = frozenset("tszgdcqr")
 _HEX = re.compile(r"-?0x[0-9a-f]+")
 _FLOAT = re.compile(r"-?0x[01]\.?[0-9a-f]*p[+-][0-9]{1,4}|nan|-?inf")
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)  # also one that is never closed: else quadratic
 
 
 class Uncrossable(ValueError):

@@ -22,7 +22,7 @@ from operator import add, floordiv, ge, gt, le, lt, mod, mul, neg, pos, sub, tru
 from typing import Any
 
 from ponder.sandbox.codec import TYPES, Bag, Drained, Pairs, Uncrossable
-from ponder.sandbox.compare import canonical, guard, same, show
+from ponder.sandbox.compare import affordable, canonical, guard, same, show
 
 UNTRUSTED = "<text of a model or a data set>"
 """The file name by which warnings about parsed texts are told from others."""
@@ -362,7 +362,7 @@ def _ordered(op: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
         return op(len(left), len(right))
     if type(left) is type(right) and type(left) in (str, bytes):
         return op(left, right)
-    if type(left) in REAL and type(right) in REAL:
+    if type(left) in REAL and type(right) in REAL and affordable(left, right):
         return bool(op(left, right))
     raise TypeError("no order")
 
@@ -405,7 +405,7 @@ def _set(value: Any = ()) -> Bag:
 def _sorted(value: Any) -> list[Any]:
     items = _items(value)
     flat = [part for item in items for part in (item if type(item) in (list, tuple) else [item])]
-    if not all(type(part) in (*REAL, str) for part in flat):
+    if not all(type(part) in (*REAL, str) for part in flat) or not affordable(*flat):
         raise TypeError("no order")
     return sorted(items)
 

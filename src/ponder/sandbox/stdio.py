@@ -74,7 +74,7 @@ def run_stdio(
         got = outcome.stdout.decode("utf-8", "surrogateescape")
         right = outcome.status == "ok" and outcome.exit_code == 0
         if right:
-            right = checker(given, want, got) if checker else same_output(got, want, absolute, relative)
+            right = _checked(checker, given, want, got) if checker else same_output(got, want, absolute, relative)
         if right:
             passed += 1
             continue
@@ -84,6 +84,15 @@ def run_stdio(
         if stop_early:
             break
     return Tally(passed, len(cases), status, note)
+
+
+def _checked(checker: Checker, given: str, want: str, got: str) -> bool:
+    """A checker that fails on this output, and not on the expected one, was given rubbish: the output is wrong."""
+    try:
+        return checker(given, want, got)
+    except ValueError:
+        checker(given, want, want)
+        return False
 
 
 def _why(index: int, outcome: Outcome, got: str, want: str) -> tuple[str, str]:
