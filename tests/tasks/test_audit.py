@@ -175,7 +175,7 @@ needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is 
 @needs_data
 @pytest.mark.parametrize(
     ("name", "kind", "rows"),
-    [("gsm8k_test.jsonl", "math", 1319), ("aime24.jsonl", "math", 30), ("mmlu_stem_test.jsonl", "choice", 3018),
+    [("gsm8k_test.jsonl", "math", 1319), ("aime24.jsonl", "math", 30),
      ("ifeval_input_data.jsonl", "ifeval", 541)],
 )  # fmt: skip
 def test_gold_answers_of_real_files_score_1(name: str, kind: str, rows: int) -> None:
@@ -189,7 +189,12 @@ def test_gold_answers_of_real_files_score_1(name: str, kind: str, rows: int) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind", "rows"),
-    [("math500_test.json", "math", 500), ("HumanEval.jsonl.gz", "code", 164), ("mbpp.jsonl", "code", 974)],
+    [
+        ("math500_test.json", "math", 500),
+        ("HumanEval.jsonl.gz", "code", 164),
+        ("mbpp.jsonl", "code", 974),
+        ("mmlu_stem_test.jsonl", "choice", 3018),
+    ],
 )
 def test_gold_answers_that_take_longer_score_1(name: str, kind: str, rows: int) -> None:
     found = read_rows(SHARED / name)
