@@ -293,7 +293,8 @@ def work(share: int, of: int, inputs: int, seed: int, kinds: Sequence[str], stat
 
 
 def watch(processes: list[Any], state: Any, hang_s: float) -> str:
-    """Waits for every process; the number of the input that hangs, or nothing."""
+    """Waits for every process, telling how far they are; the number of the input that hangs, or nothing."""
+    told = time.monotonic()
     while any(process.is_alive() for process in processes):
         time.sleep(0.2)
         for at, process in enumerate(processes):
@@ -301,6 +302,10 @@ def watch(processes: list[Any], state: Any, hang_s: float) -> str:
                 for other in processes:
                     other.kill()
                 return f"input {int(state[2 * at])} took longer than {hang_s:g} s"
+        if time.monotonic() - told > 20 and sys.stderr.isatty():
+            told = time.monotonic()
+            at_inputs = [str(int(state[2 * at])) for at in range(len(processes)) if state[2 * at] >= 0]
+            print(f"at input {', '.join(at_inputs)}", file=sys.stderr)
     return ""
 
 

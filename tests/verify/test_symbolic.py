@@ -72,6 +72,7 @@ RIGHT = [
     ("(7,11), (11,7)", "(11,7)or(7,11)"),
     ("52_8", "52_{8}"),
     (r"\begin{bmatrix}1&2\\3&4\end{bmatrix}", r"\left[\begin{array}{cc}1 & 2 \\3 & 4\end{array}\right]"),
+    (r"\begin{pmatrix} -1/3 \\ 2/3 \end{pmatrix}", r"\begin{pmatrix}-\frac{1}{3}\\ \frac{2}{3}\end{pmatrix}"),
     (r"\int_0^1 x^2 dx", r"\frac13"),
     (r"\sum_{k=1}^{10} k", "55"),
     ("odd", r"\text{Odd}"),

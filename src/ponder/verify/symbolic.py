@@ -7,7 +7,7 @@ import time
 
 from ponder.core.errors import PonderError
 from ponder.verify.guards import guard, least_digits, peel
-from ponder.verify.symbolic_text import tokens
+from ponder.verify.symbolic_text import strange, tokens
 from ponder.verify.verdict import Verdict
 from ponder.verify.worker import Pool, shared_pool
 
@@ -61,6 +61,11 @@ def equivalent(
         return verdict(True, "the same symbols")
     if _words(left) and _words(right):
         return verdict(False, "other words")
+    trouble = strange(left), strange(right)
+    if trouble[1]:
+        return verdict(None, f"not read: gold: {trouble[1]}")
+    if trouble[0]:
+        return verdict(False, f"not read: answer: {trouble[0]}")
     reply = _pool(workers, memory_mb).ask({"pred": pred, "gold": gold}, cap_s)
     if reply.value is None:
         return verdict(None, reply.note, timed_out=reply.timed_out)

@@ -11,17 +11,8 @@ from typing import Any
 
 import sympy
 
-from ponder.verify.symbolic_text import FUNCTIONS
+from ponder.verify.symbolic_text import CLOSE, FUNCTIONS, GREEK, OPEN
 
-OPEN, CLOSE = (
-    {"(", "[", "{", "\\{", "\\langle", "\\lfloor", "\\lceil"},
-    {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil"},
-)
-GREEK = {"alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu",
-    "nu", "xi", "rho", "sigma",
-         "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma",
-         "Phi", "Psi", "Omega",
-         "ell", "hbar", "vartheta", "varrho"}  # fmt: skip
 DEGREE, PERCENT = sympy.Symbol("°"), sympy.Symbol("%")
 
 

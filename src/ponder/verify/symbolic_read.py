@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ponder.verify.symbolic_expression import OPEN, Expression, ReadError, closing, split
+from ponder.verify.symbolic_expression import Expression, ReadError, closing, split
+from ponder.verify.symbolic_text import OPEN
 
 RELATIONS = {"=", "<", ">", "\\le", "\\ge", "\\ne", "\\in", "\\approx", "\\simeq", "\\sim", "\\equiv", "\\to"}
 SETS = {"\\mathbbR", "\\mathbbZ", "\\mathbbN", "\\mathbbQ", "\\mathbbC", "\\emptyset"}

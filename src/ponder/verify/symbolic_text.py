@@ -33,11 +33,11 @@ _LOWERED_RUN = re.compile(f"[{''.join(_LOWERED)}]+")
 _SPACES = r"(?:\\[,;:!> ]|~|\\q?quad(?![A-Za-z])|\\thinspace|\\enspace|\\hspace\{[^{}]{0,20}\}|\{,\}|\{ , \})"
 _THOUSANDS_GAP = re.compile(rf"(?<=\d){_SPACES}+(?=\d{{3}}(?!\d))", re.ASCII)
 _GAP = re.compile(
-    r"\\[,;:!> ]|~|\\q?quad(?![A-Za-z])|\\(?:thinspace|enspace|negthinspace)(?![A-Za-z])|\\hspace\{[^{}]{0,20}\}"
+    r"(?<!\\)\\[,;:!> ]|~|\\q?quad(?![A-Za-z])|\\(?:thinspace|enspace|negthinspace)(?![A-Za-z])|\\hspace\{[^{}]{0,20}\}"
 )
 _DROPPED = re.compile(
     r"\\(?:left|right|mleft|mright|[bB]ig[lrm]?|[bB]igg[lrm]?|displaystyle|textstyle|limits|nolimits|rm|bf|it|ensuremath|hline)(?![A-Za-z])"
-    r"|\\\$|\\[()\[\]](?![A-Za-z])|\$|\\phantom\{[^{}]{0,50}\}|\\label\{[^{}]{0,50}\}"
+    r"|\\\$|(?<!\\)\\[()\[\]](?![A-Za-z])|\$|\\phantom\{[^{}]{0,50}\}|\\label\{[^{}]{0,50}\}"
 )
 _SAME = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "leq": "le",
@@ -54,6 +54,13 @@ _SAME = {
 _STYLES = {"text", "mathrm", "textrm", "textbf", "textit", "textnormal", "mbox", "mathit", "mathbf", "operatorname",
     "mathsf", "bm",
            "boldsymbol", "textsf", "texttt", "mathcal", "hbox", "boxed", "mathbb", "mathop", "underline"}  # fmt: skip
+OPEN = {"(", "[", "{", "\\{", "\\langle", "\\lfloor", "\\lceil"}
+CLOSE = {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil"}
+GREEK = {"alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu",
+    "nu", "xi", "rho", "sigma",
+         "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma",
+         "Phi", "Psi", "Omega",
+         "ell", "hbar", "vartheta", "varrho"}  # fmt: skip
 FUNCTIONS = {"sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh",
     "tanh", "log", "ln",
              "exp", "gcd", "lcm", "max", "min", "lg"}  # fmt: skip
@@ -76,7 +83,7 @@ _TOKEN = re.compile(
 )
 _PROSE = re.compile(r"[A-Za-z]{4}|[A-Za-z] [A-Za-z]")
 _UNIT = re.compile(r"[a-z]{1,3}(?:\^?[23]|/[a-z]{1,3}(?:\^?[23])?)")  # cm2, km/h
-_JOIN = re.compile(r"\\!\s*")
+_JOIN = re.compile(r"(?<!\\)\\!\s*")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z,;!:])")
 _SPACED = re.compile(r"\s*[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?\s*", re.ASCII)
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])", re.ASCII)
@@ -215,3 +222,46 @@ def _inner(style: str, inner: str) -> list[str]:
     if formula and not _UNIT.fullmatch(bare):
         return tokens(bare)
     return ['"' + " ".join(low.strip("().").split())]
+
+
+_KNOWN = (
+    {"\\" + name for name in FUNCTIONS | GREEK}
+    | {sign for sign in OPEN | CLOSE if sign.startswith("\\")}
+    | set(_WORDS.values())
+    | {
+        "\\frac",
+        "\\binom",
+        "\\%",
+        "\\&",
+        "\\\\",
+        "\\circ",
+        "\\cdot",
+        "\\times",
+        "\\div",
+        "\\pm",
+        "\\mp",
+        "\\le",
+        "\\ge",
+    }
+    | {"\\ne", "\\in", "\\approx", "\\simeq", "\\sim", "\\equiv", "\\to", "\\cup", "\\cap", "\\setminus", "\\backslash"}
+    | {"\\emptyset", "\\dots", "\\vec", "\\hat", "\\overrightarrow", "\\int", "\\sum", "\\prod", "\\lim"}
+    | {"\\begin{matrix}", "\\end{matrix}"}
+)
+
+
+def strange(parts: list[str]) -> str:
+    """Why no reader can make anything of these tokens, as far as that is plain; nothing otherwise. Linear."""
+    depth = 0
+    for part in parts:
+        if part in OPEN:
+            depth += 1
+        elif part in CLOSE:
+            depth -= 1
+        elif part.startswith("\\"):
+            if part not in _KNOWN and not part.startswith("\\mathbb"):
+                return f"{part[:20]} is not known"
+        elif len(part) == 1 and not (part.isascii() and part.isprintable()):
+            return "a sign that is not known"
+        elif part in "`@#~?$":
+            return f"{part} is not known"
+    return "brackets that do not match" if depth and not {"]", "["} & set(parts) else ""
