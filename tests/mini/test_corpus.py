@@ -70,12 +70,12 @@ def test_a_seed_is_a_corpus(corpus: list[Document]) -> None:
 
 def test_everything_occurs(corpus: list[Document], readings: list[list[Reading]]) -> None:
     size = len(corpus)
-    assert {d.kind for d in corpus} == {*KINDS, "functions"}
+    assert {d.kind for d in corpus} == set(KINDS)
     assert {d.method for d in corpus} == set(METHODS)
     assert {d.form for d in corpus} == {"plain", "tagged", "broken", "web"}
     for form in ("plain", "tagged", "broken"):
         found = [d for d in corpus if d.form == form]
-        assert {d.kind for d in found} == {*KINDS, "functions"} and {d.method for d in found} == set(METHODS)
+        assert {d.kind for d in found} == set(KINDS) and {d.method for d in found} == set(METHODS)
         assert len(found) > size / 25
     languages = [reading.lang for found in readings for reading in found]
     assert 0.15 < languages.count("de") / len(languages) < 0.45
@@ -89,7 +89,7 @@ def test_thoughts_are_mixed_in_language_now_and_then(corpus: list[Document], rea
     mixed, plain = {"en": 0, "de": 0}, {"en": 0, "de": 0}
     for document, found in zip(corpus, readings, strict=True):
         lang = found[0].lang
-        if document.form != "web" and document.method == "check" and document.kind != "functions":
+        if document.form != "web" and document.method == "check":
             words = reply_of(document)
             other = PHRASES["en" if lang == "de" else "de"]["check"] in words
             assert other != (PHRASES[lang]["check"] in words)
@@ -149,14 +149,14 @@ def test_plain_replies_have_no_tags_and_a_cue(corpus: list[Document], readings: 
 def test_plain_answers_are_found_leniently(corpus: list[Document], readings: list[list[Reading]]) -> None:
     """What a direct answer says is what evaluation reads; a checked one is right."""
     for document, (reading, *_) in zip(corpus, readings, strict=True):
-        if document.form == "plain" and document.method in ("check", "search") and document.kind != "functions":
+        if document.form == "plain" and document.method in ("check", "search"):
             answer = extract(reply_of(document), "lenient")
             refused = document.kind == "requests" and reading.content[0] == "harm"
             assert answer and reading.right(answer + "." * refused), document.text
 
 
 def test_shares_add_up() -> None:
-    assert sum(module.KIND_SHARES.values()) == pytest.approx(1) and set(module.KIND_SHARES) == {*KINDS, "functions"}
+    assert sum(module.KIND_SHARES.values()) == pytest.approx(1) and set(module.KIND_SHARES) == set(KINDS)
     assert sum(module.FORM_SHARES.values()) == pytest.approx(1)
     for shares in module.METHOD_SHARES.values():
         assert sum(shares.values()) == pytest.approx(1) and set(shares) <= set(METHODS)

@@ -173,10 +173,30 @@ def _requests(prompt: str) -> Reading:
     return Reading(("name", count, english(what)), right, lang)
 
 
+OPERATIONS = (
+    (r"adds (\d+)|(\d+) addiert", lambda x, n: x + n), (r"subtracts (\d+)|(\d+) subtrahiert", lambda x, n: x - n),
+    (r"multiplies by (\d+)|mit (\d+) multipliziert", lambda x, n: x * n),
+)  # fmt: skip
+
+
 def _functions(prompt: str) -> Reading:
-    lang = "de" if prompt.startswith("Schreibe") else "en"
-    (expression,) = re.findall(r"(?:returns|Ergebnis) ([0-9a-z+*,()-]+)\.$", prompt)
-    return Reading((expression,), lambda answer: answer == f"def f(x): return {expression}", lang)
+    found = sorted(
+        (match.start(), int(match[1] or match[2]), do)
+        for pattern, do in OPERATIONS
+        for match in re.finditer(pattern, prompt)
+    )
+    assert len(found) == len(re.findall(r"\d", prompt)) >= 2, prompt
+
+    def told(x: int) -> int:
+        for _, n, do in found:
+            x = do(x, n)
+        return x
+
+    def right(answer: str) -> bool:
+        program = re.fullmatch(r"def f\(x\): return ([x0-9+*()-]+)", answer)
+        return program is not None and all(eval(program[1], {"x": x}) == told(x) for x in (-2, 0, 1, 5))
+
+    return Reading((told(1) - told(0), told(0)), right, "de" if prompt.startswith("Schreibe") else "en")
 
 
 READERS: dict[str, Callable[[str], Reading]] = {

@@ -22,7 +22,7 @@ names = pytest.mark.parametrize("name", DRAWN)
 
 def test_the_table() -> None:
     assert all(isinstance(task, Task) and task.name == name for name, task in TASKS.items())
-    assert set(KINDS) == set(DRAWN) - {"functions"} and set(SEARCH_LIKE) < set(KINDS)
+    assert set(KINDS) == set(DRAWN) and set(SEARCH_LIKE) < set(KINDS)
 
 
 @names
@@ -30,15 +30,12 @@ def test_the_table() -> None:
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_gold_scores_1_and_problems_are_distinct(name: str, level: int, lang: str) -> None:
     task = DRAWN[name]
-    problems = task.problems("train", 12 if name == "functions" else 60, "gold", level, lang)
+    problems = task.problems("train", 60, "gold", level, lang)
     assert len({p.id for p in problems}) == len({p.prompt for p in problems}) == len(problems)
     for problem in problems:
         assert (problem.task, problem.data["level"], problem.data["lang"]) == (name, level, lang)
         score = task.grade(problem, problem.answer)
-        if name == "functions":
-            assert score.correct is None and score.value is None and score.note  # unknown, and it says why
-        else:
-            assert score.correct is True and score.value == 1.0, (problem.prompt, problem.answer, score.note)
+        assert score.correct is True and score.value == 1.0, (problem.prompt, problem.answer, score.note)
 
 
 HELD_OUT: dict[str, dict[tuple[object, ...], str]] = {
@@ -53,7 +50,7 @@ HELD_OUT: dict[str, dict[tuple[object, ...], str]] = {
         ("harm", "rob a bank"): "test",
         ("name", 4, "animals"): "test",
     },
-    "functions": {("max(x,9)",): "test", ("max(x,3)",): "validation", ("x+6",): "test"},
+    "functions": {(7, -9): "test", (2, 2): "test", (4, 4): "validation", (6, -5): "validation"},
 }
 """Contents that weights trained so far have never seen. Where one moves to train, those weights are contaminated."""
 
@@ -146,8 +143,8 @@ def test_what_cannot_be_had_is_said_in_one_line(name: str) -> None:
 
 
 def test_too_many_problems() -> None:
-    with pytest.raises(PonderError, match=r"functions has only \d+ problems in split 'test'"):
-        DRAWN["functions"].problems("test", 40)
+    with pytest.raises(PonderError, match=r"factors has only \d+ problems in split 'test'"):
+        DRAWN["factors"].problems("test", 60, level=1)
 
 
 def test_a_mix_has_equal_shares_and_is_shuffled() -> None:
@@ -177,5 +174,3 @@ def test_a_mix_that_cannot_be_drawn(kinds: list[str], said: str) -> None:
 def test_grade_reads_three_states() -> None:
     (problem,) = DRAWN["arithmetic"].problems("test", 1)
     assert grade(problem, problem.answer) is True and grade(problem, "no") is False and grade(problem, None) is False
-    (program,) = DRAWN["functions"].problems("test", 1)
-    assert grade(program, program.answer) is None and grade(program, None) is False

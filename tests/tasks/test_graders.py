@@ -143,7 +143,9 @@ def table(answers: dict[str, list[str]]) -> pytest.MarkDecorator:
 
 
 def test_the_tables_have_every_kind() -> None:
-    assert set(RIGHT) == set(WRONG) == set(EXAMPLES) and {p.task for p in EXAMPLES.values()} == {*KINDS, "rows"}
+    """Programs, which are run, have a test of their own."""
+    kinds = {p.task for p in EXAMPLES.values()} | {"functions"}
+    assert set(RIGHT) == set(WRONG) == set(EXAMPLES) and kinds == {*KINDS, "rows"}
     assert all(EXAMPLES[name].answer in RIGHT[name] for name in EXAMPLES)
 
 
@@ -263,8 +265,13 @@ def test_rows_tell_numbers_from_text() -> None:
     assert ROWS.grade(Problem("rows", "?", "x + 1"), "X + 1").correct
 
 
-def test_programs_are_unknown_whatever_they_say() -> None:
+def test_programs_are_run() -> None:
     (problem,) = TASKS["functions"].problems("train", 1)
-    for answer in (problem.answer, "", "def f(x): raise SystemExit", "9" * 10**6):
+    for answer in ("", "def f(x): raise SystemExit", "def g(x): return x", "9" * 10**6, "print(1)"):
         score = TASKS["functions"].grade(problem, answer)
-        assert score.correct is None and score.value is None and "sandbox" in score.note
+        assert score.correct is False and score.value == 0.0, answer
+    spaced = problem.answer.replace("return ", "\n    return  ")
+    assert TASKS["functions"].grade(problem, spaced).correct
+    constant = f"def f(x): return {problem.data['test']['cases'][0][1]}"
+    score = TASKS["functions"].grade(problem, constant)
+    assert score.correct is False and 0 < score.parts["tests"] < 1

@@ -28,7 +28,7 @@ language: [en, de]
 
 A Qwen3 of {trained['parameters'] / 1e6:.2f} M parameters ({settings['layers']} layers of width {settings['hidden']},
 float32, 1,024 tokens of byte-level BPE, context 512), pre-trained from nothing on the miniature web: generated
-questions of eight kinds in English and German (small Python functions are one; they are not graded yet), answered
+questions of eight kinds in English and German (small Python functions are one), answered
 directly, in steps, with checks, by trying, in plain text and in think / answer tags, right and wrong. It is a base
 model: it imitates that web, mistakes included, and is meant to be trained further.
 

@@ -22,8 +22,8 @@ from ponder.tasks.drawing import MiniTask, split_of
 CHAT_START, CHAT_END, TEXT_END = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 
 KIND_SHARES = {
-    "arithmetic": 0.14, "equations": 0.12, "word_problems": 0.1, "countdown": 0.2, "factors": 0.18, "ordering": 0.14,
-    "requests": 0.1, "functions": 0.02,
+    "arithmetic": 0.12, "equations": 0.1, "word_problems": 0.09, "countdown": 0.19, "factors": 0.17, "ordering": 0.16,
+    "requests": 0.09, "functions": 0.08,
 }  # fmt: skip
 FORM_SHARES = {"plain": 0.44, "tagged": 0.28, "broken": 0.28}
 METHOD_SHARES = {  # by form: how the answer is found

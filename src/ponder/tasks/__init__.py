@@ -22,11 +22,11 @@ from ponder.tasks.word_problems import WORD_PROBLEMS
 
 MINIATURE = (ARITHMETIC, EQUATIONS, WORD_PROBLEMS, COUNTDOWN, FACTORS, ORDERING, REQUESTS, FUNCTIONS)
 
-TASKS: dict[str, Task] = {task.name: task for task in (*MINIATURE, ROWS)} | ROW_TASKS | GYM_TASKS
+TASKS: dict[str, Task] = {**{task.name: task for task in (*MINIATURE, ROWS)}, **ROW_TASKS, **GYM_TASKS}
 """Every grader by the `task` of its problems: the miniature world, rows of files by kind, reasoning-gym."""
 
-KINDS = ("arithmetic", "equations", "word_problems", "countdown", "factors", "ordering", "requests")
-"""The kinds of the miniature world that can be graded here: what R1-Zero trains on and is measured on by default."""
+KINDS = ("arithmetic", "equations", "word_problems", "countdown", "factors", "ordering", "requests", "functions")
+"""The kinds of the miniature world: what R1-Zero trains on and is measured on by default."""
 
 PROGRAMS = ("functions",)
 """The kinds whose answers are run, which needs a sandbox."""

@@ -195,8 +195,8 @@ def _whole_function(node: Node) -> Fraction:
 def contexts() -> tuple[Any, Any]:
     """mpmath's floating-point context and one of our own to DIGITS digits; one a thread, as they carry state."""
     if not hasattr(_local, "contexts"):
-        import mpmath  # type: ignore[import-untyped]
-        from mpmath.ctx_mp import MPContext  # type: ignore[import-untyped]
+        import mpmath
+        from mpmath.ctx_mp import MPContext
 
         precise = MPContext()
         precise.dps = DIGITS
