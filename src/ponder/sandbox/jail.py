@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from ponder.core.errors import PonderError
+from ponder.core.records import usable_cores
 from ponder.sandbox import canaries
 from ponder.sandbox import worker as workers_
 from ponder.sandbox.child import Child, driver_bytes
@@ -32,8 +33,8 @@ class Sandbox:
 
     mode: "auto" takes the strongest tier that passes its proof; "full" and "nons" ask for one; "weak" is limits without
         walls, for programs that are trusted: it is never chosen by itself.
-    workers: programs that may run at once; None for the number of processors less one, at most 8. A thread that has one
-        child open may always open another, whatever the number.
+    workers: programs that may run at once; None for one a core (less one from 5 cores on), at most 8. A thread that has
+        one child open may always open another, whatever the number.
         Each may use Limits.memory_mb of memory; where the host runs out, the kernel ends programs first.
     packages: installed packages, loaded beforehand, that programs may import ("numpy").
     Raises SandboxUnavailable where no tier holds, PonderError for a mistake in the arguments.
@@ -45,7 +46,8 @@ class Sandbox:
         if workers is not None and workers < 1:
             raise PonderError(f"sandbox workers is {workers}; it must be at least 1")
         self.mode, self.packages = mode, tuple(packages)
-        self.workers = workers or max(1, min(8, (os.cpu_count() or 2) - 1))
+        cores = usable_cores()
+        self.workers = workers or (cores if cores <= 4 else min(8, cores - 1))
         self._closed = False
         self._forget()
         self.tier, first = prove(mode, self.packages)

@@ -63,8 +63,10 @@ def check(problem: Problem, answer: str) -> Score:
     """Right when every test passes in the sandbox; `parts` holds the share of them. Unknown where it could not run."""
     from ponder.sandbox.choice import default_sandbox
     from ponder.sandbox.grade import code_of, run_tests
+    from ponder.sandbox.limits import Limits
 
-    found = run_tests(code_of(answer, {"test": ""}), problem.data["test"], sandbox=default_sandbox())
+    program = code_of(answer, {"test": ""})
+    found = run_tests(program, problem.data["test"], sandbox=default_sandbox(), limits=Limits(cpu_s=1.0))
     share = None if found.correct is None else found.share
     score = None if found.correct is None else float(found.correct)
     return Score(score, found.correct, {"tests": share}, found.note)
