@@ -179,14 +179,20 @@ def canaries() -> Iterator[Canaries]:
 def adopt_orphans() -> None:
     """Whatever outlives its parent below this process becomes a child of this process, so that none is overlooked."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    OTHERS.update(process.pid for process in psutil.Process().children(recursive=True))
+
+
+OTHERS: set[int] = set()
+"""Processes that were there before: other tests share this process, and keep sandboxes and graders of their own."""
 
 
 def below(canary: Canaries) -> set[int]:
-    """Processes below this one, but for the victim."""
+    """Processes below this one, but for the victim and what was there before."""
     found = set()
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if process.status() != psutil.STATUS_ZOMBIE and process.pid != canary.victim.pid:
+            known = process.pid == canary.victim.pid or process.pid in OTHERS
+            if process.status() != psutil.STATUS_ZOMBIE and not known:
                 found.add(process.pid)
     return found
 
