@@ -198,6 +198,7 @@ HARMLESS = {
     "word_problems": rf"{NUMBER_TAIL}|{NUMBER_TAIL}\s*apples[\s.]*",
     "countdown": r"\s*(=\s*22\s*)?",
     "rows": r"[\s.$]*",
+    "rows, text": r"[\s.$*]*",
 }
 """What may stand after a right answer; everything else must spoil it."""
 

@@ -249,3 +249,21 @@ def test_importing_it_loads_no_algebra() -> None:
     program = f"import sys, ponder.verify.math; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("pred", "gold", "right"),
+    [
+        (r"\sqrt{-1}\sqrt{-1}", r"0 \cdot x \cdot x+\sqrt{\sqrt{x}}", False),
+        (r"\sqrt{0i} < x", r"\sqrt{0} < x", True),
+        (r"\sqrt{-1}\sqrt{-1} < x", "x > -1", True),
+    ],
+)
+def test_complex_numbers_without_imaginary_part_have_an_order(pred: str, gold: str, right: bool) -> None:
+    assert verify_math(pred, gold, "bare").correct is right and verify_math(gold, pred, "bare").correct is right
+
+
+def test_a_fault_of_ours_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ponder.verify.math._graded", lambda *arguments: 1 / 0)
+    verdict = verify_math("\\boxed{12345}", "54321")
+    assert verdict.correct is None and verdict.method == "fault" and "ZeroDivisionError" in verdict.note

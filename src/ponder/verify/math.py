@@ -93,7 +93,11 @@ def verify_math(pred: str, gold: str, form: str = "completion", options: MathOpt
         if known is not None:
             _cache.move_to_end(key)
             return known
-    verdict = _timed(_graded(answer, wanted, options), began)
+    try:
+        verdict = _timed(_graded(answer, wanted, options), began)
+    except Exception as error:  # a fault of ours, on text that nobody foresaw: unknown, and said
+        told = f"{type(error).__name__}: {error}"[:200]
+        return _timed(Verdict(None, "fault", note=told, extracted=answer, gold=wanted), began)
     if not verdict.timed_out and len(answer) + len(wanted) < MAX_ANSWER:
         remembered = replace(verdict, ms=0.0)
         with _lock:

@@ -193,6 +193,7 @@ def _inequality(left: Any, relation: str, right: Any) -> RealSet:
             raise Undecided("no linear inequality")
     if any(precise.im(value) for value in at):
         raise Undecided("a complex inequality")
+    slope, constant = precise.re(slope), precise.re(constant)  # a complex number of no imaginary part has no order
     end = -constant / slope
     relation = relation if slope > 0 else _FLIP[relation]
     fp = contexts()[0]
