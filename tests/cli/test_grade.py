@@ -15,6 +15,7 @@ import pytest
 
 from ponder.cli.app import run_app
 from ponder.core.errors import PonderError
+from ponder.tasks import grading
 from ponder.tasks.grading import KINDS, MALFORMED, Options, graded, grader, kind_of
 
 MATH = {"pred": "The answer is \\boxed{1/2}.", "gold": "0.5"}
@@ -157,3 +158,17 @@ def test_any_line_has_a_verdict() -> None:
     for text in ("null", "3", '"x"', "{}", "{" * 10_000, "\x00", '{"pred": {}, "gold": []}', '{"code": 1}'):
         row, fault = graded(text, "line 1", grade)
         assert row["correct"] is None and row["method"] == MALFORMED and fault.startswith("line 1: ")
+
+
+def test_half_characters_and_bytes_that_are_no_text() -> None:
+    rows = b'{"pred": "\\ud800 \\\\boxed{1}", "gold": "1"}\n{"pred": "\xff\xfe \\\\boxed{2}", "gold": "2"}\n'
+    command = [sys.executable, "-m", "ponder", "grade", "-"]
+    done = subprocess.run(command, input=rows, capture_output=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["correct"] for line in done.stdout.splitlines()] == [True, True]
+
+
+def test_a_fault_of_a_grader_is_unknown_and_the_rows_go_on(capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setitem(grading._KINDS, "math", lambda options: lambda row: {}[row["gold"]])
+    code, out, _ = run(capsys, monkeypatch, [MATH, ROWS["choice"][0]])
+    assert code == 0 and [row["correct"] for row in out] == [None, True] and out[0]["method"] == "fault"

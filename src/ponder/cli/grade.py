@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import queue
 import sys
@@ -58,6 +59,8 @@ def grade(
 @contextlib.contextmanager
 def _lines(file: str) -> Iterator[IO[str]]:
     if file == "-":
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         yield sys.stdin
         return
     try:
@@ -66,6 +69,16 @@ def _lines(file: str) -> Iterator[IO[str]]:
         raise PonderError(f"{file} cannot be read: {error.strerror}") from error
     with handle:
         yield handle
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A row as JSON: readable where it can be, escaped where half a character stands in it."""
+    text = json.dumps(row, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(row)
+    return text
 
 
 def _stream(lines: IO[str], file: str, grade_row: Callable[[Any], Any], workers: int) -> tuple[Counter[str], int]:
@@ -92,7 +105,7 @@ def _stream(lines: IO[str], file: str, grade_row: Callable[[Any], Any], workers:
                         print(f"ponder: {fault}", file=sys.stderr)
                     elif faults == TOLD + 1:
                         print("ponder: further faulty rows are only counted", file=sys.stderr)
-                sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+                sys.stdout.write(_line(row) + "\n")
                 sys.stdout.flush()
                 verdict = {True: "right", False: "wrong", None: "unknown"}[row["correct"]]
                 counts["malformed" if fault else verdict] += 1

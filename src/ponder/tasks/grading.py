@@ -82,6 +82,9 @@ def graded(text: str, where: str, grade: Grader) -> tuple[Row, str]:
         raise
     except PonderError as error:
         return _malformed(row, f"{where}: {error}")
+    except Exception as error:  # a fault of ours, on a row that nobody foresaw: unknown, and the other rows go on
+        told = f"{where}: {type(error).__name__}: {error}"[:300]
+        return {**row, "correct": None, "method": "fault", "ms": 0.0, "note": told}, ""
 
 
 def _malformed(row: Row, fault: str) -> tuple[Row, str]:
