@@ -182,6 +182,15 @@ def adopt_orphans() -> None:
     OTHERS.update(process.pid for process in psutil.Process().children(recursive=True))
 
 
+def release_orphans() -> None:
+    """The end of `adopt_orphans`: new ones go to init again, and those that have ended are buried."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, ChildProcessError):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(process.pid, os.WNOHANG)
+
+
 OTHERS: set[int] = set()
 """Processes that were there before: other tests share this process, and keep sandboxes and graders of their own."""
 

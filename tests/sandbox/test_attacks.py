@@ -23,6 +23,7 @@ from tests.sandbox.attack_harness import (
     attack,
     below,
     canaries,
+    release_orphans,
     shared_rows,
     subset,
 )
@@ -43,8 +44,11 @@ def named(rows: list[dict[str, Any]]) -> Any:
 def canary() -> Iterator[Canaries]:
     """One set of canaries for all rows."""
     adopt_orphans()
-    with canaries() as told:
-        yield told
+    try:
+        with canaries() as told:
+            yield told
+    finally:
+        release_orphans()
 
 
 class Bench:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -70,13 +71,23 @@ def _mistake_on_rank_0(world: World) -> None:
     world.gather(None)
 
 
+def spawned() -> list[psutil.Process]:
+    """The processes that `launch` has started and that are still there."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):  # of other tests in this process
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
 def test_ranks_work_together_and_leave_nothing_behind() -> None:
     before = torch.get_num_threads()
     result = launch(_together, 2, (0.5,))
     assert result["sum"] == [1.5, 1.5] and result["said"] == "rank 0"
     assert result["ranks"] == [{"rank": 0, "threads": 1}, {"rank": 1, "threads": 1}]
     assert torch.get_num_threads() == before
-    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    assert not spawned()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +102,7 @@ def test_ranks_work_together_and_leave_nothing_behind() -> None:
 def test_a_failure_on_any_rank_ends_all_and_says_why(fn: object, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         launch(fn, 2)  # type: ignore[arg-type]
-    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    assert not spawned()
 
 
 def test_a_function_that_cannot_be_imported_by_the_others_does_not_hang() -> None:
