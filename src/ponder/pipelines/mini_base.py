@@ -27,7 +27,7 @@ from ponder.pipelines import Pipeline, Plan
 from ponder.pipelines.estimate import matrix_rate, memory_gb, sampling_seconds, training_seconds
 from ponder.pipelines.together import stage
 from ponder.sampling.local import LocalSampler
-from ponder.tasks import KINDS, draw_mix
+from ponder.tasks import KINDS, draw_mix, runnable
 from ponder.training.distributed import World, launch
 from ponder.training.pretrain import PretrainSettings, pretrain
 
@@ -89,7 +89,8 @@ def measure(cfg: Mapping[str, Any], folder: Path, *, world: World, model: Path) 
     """Validation accuracy by kind, sampled and greedy, and how often each style is right."""
     loaded = load_model(str(model))
     sampler = LocalSampler(loaded.model, loaded.tokenizer, context_length=loaded.context_length, eos_ids=loaded.eos_ids)
-    problems = draw_mix(KINDS, "validation", cfg["problems"], seed="mini-base")
+    kinds, _ = runnable(KINDS)
+    problems = draw_mix(kinds, "validation", cfg["problems"], seed="mini-base")
     figures: dict[str, Any] = {}
     for name, style, n, temperature in (
         ("sampled", "chat", 4, 1.0), ("greedy", "chat", 1, 0.0), ("cot-greedy", "chat-cot", 1, 0.0),
@@ -104,7 +105,7 @@ def measure(cfg: Mapping[str, Any], folder: Path, *, world: World, model: Path) 
                 figure: round(sum(row[figure] is True for row in part) / len(part), 3)
                 for figure in ("correct", "correct_lenient", "well_formed")
             }
-            for kind in (*KINDS, "all")
+            for kind in (*kinds, "all")
             if (part := [row for row in rows if kind in (row["task"], "all")])
         }
         if name == "sampled":
