@@ -175,6 +175,17 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(401, {"message": "Unauthorized"})
         return False
 
+    def work(self, *given: Any, **named: Any) -> Ran:
+        """`run_program`, counted: over before the reply is sent, for the caller may ask again as soon as it has it."""
+        with self.state.lock:
+            self.state.at_once += 1
+            self.state.most_at_once = max(self.state.most_at_once, self.state.at_once)
+        try:
+            return run_program(*given, **named)
+        finally:
+            with self.state.lock:
+                self.state.at_once -= 1
+
     def do_GET(self) -> None:
         """Health and runtimes."""
         if self.path == "/v1/ping":
@@ -208,17 +219,11 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(404, {"message": "Not Found"})
             return
         with self.state.lock:
-            self.state.at_once += 1
-            self.state.most_at_once = max(self.state.most_at_once, self.state.at_once)
             if self.path != "/execute":
                 self.state.asked += 1
                 self.state.bodies.append(body)
-        try:
-            if self.path == "/execute" or not self.fault():
-                serve(body)
-        finally:
-            with self.state.lock:
-                self.state.at_once -= 1
+        if self.path == "/execute" or not self.fault():
+            serve(body)
 
     def fusion(self, body: dict[str, Any]) -> None:
         """`RunCodeRequest` -> `RunCodeResponse`."""
@@ -228,7 +233,7 @@ class Handler(BaseHTTPRequestHandler):
         if missing:
             self.reply(422, {"detail": [{"type": "missing", "loc": ["body", name]} for name in missing]})
             return
-        ran = run_program(
+        ran = self.work(
             body["code"], (body.get("stdin") or "").encode(), body.get("run_timeout", 10),
             shared_tmp=None if self.state.isolated else self.shared_tmp,
         )  # fmt: skip
@@ -255,7 +260,7 @@ class Handler(BaseHTTPRequestHandler):
             if body.get(name, 0) > ceiling:
                 self.reply(400, {"message": f"{name} cannot exceed the configured limit of {ceiling}"})
                 return
-        ran = run_program(
+        ran = self.work(
             body["files"][0]["content"], (body.get("stdin") or "").encode(), body.get("run_timeout", 3000) / 1000,
             shared_tmp=None, most=self.state.output_max,
         )  # fmt: skip
@@ -297,7 +302,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("X-Access-Token") != self.state.boxes[name]:
             self.reply(401, "Unauthorized")
             return
-        ran = run_program(body["code"], b"", 60, shared_tmp=None)
+        ran = self.work(body["code"], b"", 60, shared_tmp=None)
         events: list[dict[str, Any]] = [{"type": "number_of_executions", "execution_count": 1}]
         for kind, text in (("stdout", ran.stdout), ("stderr", ran.stderr)):
             for at in range(0, len(text), 8192):
