@@ -20,7 +20,7 @@ FLOORS = (
     {"tasks", "verify", "sandbox", "rewards"},
     {"objectives"},
     {"models", "sampling"},
-    {"training", "search", "evals", "mini"},
+    {"training", "search", "evals", "mini", "data"},
     {"pipelines", "report"},
     {"cli", "serve"},
 )

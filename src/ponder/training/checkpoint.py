@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +48,11 @@ def save_checkpoint(
     optimizer_state: Mapping[str, Any],
     reference: Any = None,
     keep: int = 2,
+    save: Callable[[Path, Any, Any], None] | None = None,
 ) -> Path:
     """Write `folder/step-NNNNNN` and delete all but the newest `keep`. Called by one rank.
+
+    save: writes the model into a folder, where that is not `save_model` (an adapter alone, say).
 
     Raises PonderError for a full disk or an unwritable folder; the older checkpoints are then still there.
     """
@@ -57,7 +60,7 @@ def save_checkpoint(
     with explained(folder):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_model(partial / "model", model, tokenizer)
+        (save or save_model)(partial / "model", model, tokenizer)
         if reference is not None:
             save_model(partial / "reference", reference, None)
         torch.save(dict(optimizer_state), partial / "optimizer.pt")

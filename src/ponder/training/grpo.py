@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ponder.core.errors import PonderError
 from ponder.core.progress import Progress
 from ponder.core.records import explained
@@ -28,10 +26,11 @@ from ponder.training.checkpoint import (
     save_model,
 )
 from ponder.training.collect import Render, RewardFn
-from ponder.training.distributed import World, under_torchrun
+from ponder.training.distributed import World
 from ponder.training.grpo_step import Place, Team, grpo_step
 from ponder.training.interrupt import Stopped, ctrl_c
 from ponder.training.journal import Journal, Observer
+from ponder.training.prepare import check_machine, prepare
 from ponder.training.questions import Intake, check_lengths, encoder, usable
 from ponder.training.settings import HARMLESS, GRPOSettings
 from ponder.training.step import Optimizer
@@ -74,7 +73,7 @@ def train_grpo(
     Ctrl-C.
     """
     world, out_dir = world or World(), Path(out_dir)
-    _check_machine(settings, model, world)
+    check_machine(model, settings.processes, settings.bf16, world)
     context = context_length or getattr(model.config, "max_position_embeddings", None)
     intake = Intake(())
     if world.first:  # graders can be slow, and a warning is to be read once
@@ -84,7 +83,7 @@ def train_grpo(
     intake = world.broadcast(intake)
     ends = None if eos_ids is None else tuple(eos_ids)
 
-    _prepare(model, settings)
+    prepare(model, settings.gradient_checkpointing)
     team = Team(
         settings=settings,
         policy=model,
@@ -130,33 +129,6 @@ def train_grpo(
             save_model(out_dir / "model", model, tokenizer)
         result = {**journal.close(), "problems": len(intake.problems), "dropped": intake.dropped}
     return world.broadcast(result)
-
-
-def _check_machine(settings: GRPOSettings, model: Any, world: World) -> None:
-    if settings.processes not in (0, world.size) and not under_torchrun():
-        raise PonderError(
-            f"processes is {settings.processes}, but {world.size} run: start them with "
-            "ponder.training.distributed.launch, or set processes to 0"
-        )
-    device = next(model.parameters()).device
-    if settings.bf16 and not (device.type == "cuda" and torch.cuda.is_bf16_supported()):
-        raise PonderError(f"bf16 is on, but this {device.type} has no fast bfloat16; set bf16=false")
-
-
-def _prepare(model: Any, settings: GRPOSettings) -> None:
-    """Float32 weights, and no dropout: the policy that learns is the one that sampled."""
-    model.float()
-    model.eval()
-    if settings.gradient_checkpointing:
-        # The name is another from transformers 5.23 on.
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        try:
-            enable({"use_reentrant": False})
-        except ValueError as error:
-            raise PonderError(f"gradient_checkpointing is on, but {error}; set gradient_checkpointing=false") from error
-        for module in model.modules():
-            if getattr(module, "gradient_checkpointing", False):
-                module.training = True  # this module alone, not its children: they would switch their dropout on
 
 
 def _weighted(reward: RewardFn, settings: GRPOSettings) -> RewardFn:

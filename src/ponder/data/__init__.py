@@ -1,0 +1,1 @@
+"""Data stages: traces from a teacher, filters, rejection sampling, STaR, journeys, preference pairs, step labels."""
