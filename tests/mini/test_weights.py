@@ -25,6 +25,19 @@ def shipped() -> tuple[torch.nn.Module, object]:
     return AutoModelForCausalLM.from_pretrained(WEIGHTS).eval(), AutoTokenizer.from_pretrained(WEIGHTS)
 
 
+def test_the_small_one_is_its_like(shipped: tuple[torch.nn.Module, object]) -> None:
+    """The student of distillation: the same tokenizer and template, less than half the parameters, the same web."""
+    small, (model, tokenizer) = load_model("mini-small"), shipped
+    assert small.tokenizer.get_vocab() == tokenizer.get_vocab()  # type: ignore[attr-defined]
+    assert small.tokenizer.chat_template == tokenizer.chat_template  # type: ignore[attr-defined]
+    sizes = [sum(p.numel() for p in some.parameters()) for some in (small.model, model)]
+    assert sizes[0] < 0.5 * sizes[1]
+    rows = [tokenizer(d.text, return_tensors="pt")["input_ids"] for d in islice(documents("unseen"), 40)]  # type: ignore[operator]
+    assert mean_loss(model, rows) < mean_loss(small.model, rows) < 1.0
+    folders = (WEIGHTS, WEIGHTS.with_name("weights_small"))
+    assert sum(file.stat().st_size for folder in folders for file in folder.iterdir()) <= 8_000_000
+
+
 def test_they_are_small_and_have_their_card() -> None:
     assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) <= 8_000_000
     text = (WEIGHTS / "README.md").read_text(encoding="utf-8")

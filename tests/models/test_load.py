@@ -199,8 +199,8 @@ def test_a_vocabulary_that_does_not_match(tmp_path):
 
 def test_names(tmp_path, monkeypatch):
     assert resolve_model("Qwen/Qwen3-0.6B") == "Qwen/Qwen3-0.6B"
-    line = "could not be loaded: give a directory, a hub id, or 'mini' (no network here, and it is not in the cache)"
-    assert fault("nobody/nothing") == f"nobody/nothing {line}"
+    line = "could not be loaded: give a directory, a hub id, 'mini' or 'mini-small'"
+    assert fault("nobody/nothing") == f"nobody/nothing {line} (no network here, and it is not in the cache)"
     with pytest.raises(PonderError, match="nobody/nothing could not be loaded"):
         parameter_count("nobody/nothing")
     assert "no such directory" in fault(tmp_path / "none")
@@ -208,12 +208,13 @@ def test_names(tmp_path, monkeypatch):
     assert "no model is named; give a directory" in fault("")
     (tmp_path / "file").write_text("")
     assert "is a file; give the model's directory" in fault(tmp_path / "file")
-    monkeypatch.setattr(files, "mini_weights", lambda: None)
+    monkeypatch.setattr(files, "mini_weights", lambda name="mini": None)
     assert "make them with `ponder run mini-base`" in fault("mini")
+    assert "make them with `ponder run mini-small`" in fault("mini-small")
 
 
 def test_the_embedded_model_is_a_directory_like_any_other(saved, monkeypatch):
-    monkeypatch.setattr(files, "mini_weights", lambda: saved / "whole")
+    monkeypatch.setattr(files, "mini_weights", lambda name="mini": saved / "whole")
     loaded = load_model("mini", device="cpu")
     assert loaded.source == "mini" and loaded.eos_ids == (END,)
 

@@ -75,10 +75,13 @@ def test_a_run_end_to_end_and_a_second_run_at_once(
     assert r1_zero.run(settings, tmp_path) == report
 
 
-def test_other_settings_in_the_same_folder_are_refused_by_name(model_dir: Path, tmp_path: Path) -> None:
+def test_changed_settings_are_named_and_only_what_they_touch_is_made_again(
+    model_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     r1_zero.run(_settings(model_dir), tmp_path)
-    with pytest.raises(PonderError, match="learning_rate"):
-        r1_zero.run(_settings(model_dir, "grpo.learning_rate=0.5"), tmp_path)
+    r1_zero.run(_settings(model_dir, "grpo.learning_rate=0.5"), tmp_path)
+    assert "r1-zero: made before with other settings (grpo.learning_rate" in caplog.text
+    assert "evaluation-base: made" not in caplog.text and "evaluation-trained: made" in caplog.text
 
 
 def test_training_never_sees_a_held_out_problem() -> None:

@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -34,14 +35,24 @@ MANIFEST = "manifest.json"
 BEGUN = "begun.json"
 """In an unfinished stage: the identity of the work that was begun there."""
 
+EARLIER = ".earlier"
+"""In a run: finished stages that were made with other settings."""
+
 _HASHED_WHOLE = 64 * 2**20
 
 
-class Run:
-    """A folder of stages. Nothing is written before the first stage."""
+class NotReady(Exception):
+    """A run that was only to be looked up has work to do."""
 
-    def __init__(self, out: Path) -> None:
-        self.out = Path(out)
+
+class Run:
+    """A folder of stages. Nothing is written before the first stage.
+
+    ready_only: do no work; a stage that is not done, or was made with other settings, raises `NotReady`.
+    """
+
+    def __init__(self, out: Path, ready_only: bool = False) -> None:
+        self.out, self.ready_only = Path(out), ready_only
 
     def stage(self, name: str, fn: Callable[..., Mapping[str, Any] | None], cfg: Any, **inputs: Any) -> Path:
         """The folder of the finished stage `name`: found, or made by `fn(cfg, folder, **inputs) -> metrics`.
@@ -51,24 +62,35 @@ class Run:
         cfg: a Settings, a dataclass or JSON.
         inputs: JSON, or paths. A path inside a finished artifact counts by the artifact's fingerprint, so a run may be
             moved; any other file or folder counts by its content.
-        Raises PonderError where the folder holds work of other settings (it says which), cannot be written, the disk is
-        full, or another process works here.
+        A stage whose settings or inputs have changed says which and is made again; what was there is kept in
+        `.earlier/`, and comes back as it was when the settings do.
+        Raises PonderError where the folder cannot be written, the disk is full, or another process works here.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
             raise ValueError(f"a stage's name is letters, digits, - and _; not {name!r}")
         identity = _identity(fn, cfg, inputs)
         fingerprint = _digest(identity)
         final, partial = self.out / name, self.out / f"{name}.partial"
-        if final.exists():
-            _check_same(read_manifest(final), identity, final)
+        if final.exists() and read_manifest(final)["fingerprint"] == fingerprint:
             log.info("%s: done already", name)
             return final
+        if self.ready_only:
+            raise NotReady(name)
         with explained(self.out):
             try:
                 self.out.mkdir(parents=True, exist_ok=True)
             except FileNotFoundError as error:  # a place that is no ordinary folder, such as /proc
                 raise PonderError(f"{self.out} cannot be made there; choose another folder (--out DIR)") from error
         with _alone(self.out):
+            if final.exists():
+                self._put_aside(final, identity)
+            earlier = self._earlier(name, fingerprint)
+            if (earlier / MANIFEST).exists() and read_manifest(earlier)["fingerprint"] == fingerprint:
+                with explained(final):
+                    os.replace(earlier, final)
+                    fsync_path(self.out)
+                log.info("%s: made before with these settings; taken back from %s", name, earlier)
+                return final
             with explained(partial):
                 resumed = _prepare(partial, name, identity, fingerprint)
             if not (partial / MANIFEST).exists():  # else it was stopped just before the rename
@@ -93,6 +115,23 @@ class Run:
                 os.replace(partial, final)
                 fsync_path(self.out)
         return final
+
+    def _earlier(self, name: str, fingerprint: str) -> Path:
+        return self.out / EARLIER / f"{name}-{fingerprint[:12]}"
+
+    def _put_aside(self, final: Path, identity: Mapping[str, Any]) -> None:
+        """Make room for work of other settings; what is finished is never deleted."""
+        manifest = read_manifest(final)
+        aside = self._earlier(final.name, manifest["fingerprint"])
+        changes = changed_keys({key: manifest.get(key) for key in identity}, identity)
+        log.warning("%s: made before with other settings (%s); made again, the earlier one is in %s", final.name,
+                    changes, aside)  # fmt: skip
+        with explained(aside):
+            aside.parent.mkdir(exist_ok=True)
+            if aside.exists():  # the same work twice: one of them is enough
+                shutil.rmtree(aside)
+            os.replace(final, aside)
+            fsync_path(self.out)
 
     def state(self, name: str) -> Literal["done", "unfinished", "to do"]:
         """What a `plan` can say of a stage without making its inputs."""
@@ -176,14 +215,6 @@ def _content(file: Path) -> Any:
     if status.st_size > _HASHED_WHOLE:  # reading a model's shards would take longer than many a stage
         return [status.st_size, status.st_mtime_ns]
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _check_same(manifest: Mapping[str, Any], identity: Mapping[str, Any], folder: Path) -> None:
-    if manifest["fingerprint"] != _digest(identity):
-        changes = changed_keys({key: manifest.get(key) for key in identity}, identity)
-        raise PonderError(
-            f"{folder} was made with other settings ({changes}); choose another --out, or delete it to make it again"
-        )
 
 
 def changed_keys(old: Any, new: Any) -> str:

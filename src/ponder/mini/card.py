@@ -19,6 +19,7 @@ def card(settings: Mapping[str, Any], trained: Mapping[str, Any], measured: Mapp
         f"| {s['task']} | {s['style']} | {s['share']:.2f} | {s['right']:.2f} | {s['tokens']:.0f} |"
         for s in measured["styles"]
     )
+    recipe = "mini-base" if settings["hidden"] == 128 else "mini-small"
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -34,7 +35,7 @@ model: it imitates that web, mistakes included, and is meant to be trained furth
 
 - **Corpus:** `ponder.mini.corpus`, train split only; validation and test problems never occur in it (asserted for every
   document). {trained['num_tokens'] / 1e6:.1f} M tokens seen, loss {trained['mean_loss']:.3f} nats a token at the end.
-- **Made by:** `ponder run mini-base`.
+- **Made by:** `ponder run {recipe}`.
 - **Licence:** Apache-2.0, weights and corpus. Nobody's data was used.
 
 ## Accuracy on {len(kinds)} kinds, validation problems

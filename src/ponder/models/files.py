@@ -15,7 +15,11 @@ from typing import Any
 
 from ponder.core.errors import PonderError
 
-MINI = "mini"
+EMBEDDED = {"mini": "weights", "mini-small": "weights_small"}
+"""Models that come with Ponder, and the folder of `ponder/mini/` that holds each."""
+
+RECIPE = {"mini": "mini-base", "mini-small": "mini-small"}
+"""The recipes that make them."""
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json", "*.model", "*.tiktoken")
 _HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.jinja")
@@ -24,26 +28,26 @@ _HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken", "*.ji
 def resolve_model(name_or_dir: str | Path) -> Path | str:
     """The directory that holds the model, or the hub id as it is; no network."""
     name = str(name_or_dir)
-    if name == MINI:
-        weights = mini_weights()
+    if name in EMBEDDED:
+        weights = mini_weights(name)
         if weights is None:
-            raise PonderError("the embedded model has no weights here; make them with `ponder run mini-base`")
+            raise PonderError(f"{name} has no weights here; make them with `ponder run {RECIPE[name]}`")
         return weights
     if not name.strip():
-        raise PonderError("no model is named; give a directory, a hub id, or 'mini'")
+        raise PonderError("no model is named; give a directory, a hub id, 'mini' or 'mini-small'")
     path = Path(name).expanduser()
     if path.is_dir():
         return path if _is_model_config(path / "config.json") else _model_inside(path)
     if path.exists():
-        raise PonderError(f"{name} is a file; give the model's directory, a hub id, or 'mini'")
+        raise PonderError(f"{name} is a file; give the model's directory, a hub id, 'mini' or 'mini-small'")
     if isinstance(name_or_dir, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise PonderError(f"{name}: no such directory; give a model's directory, a hub id, or 'mini'")
+        raise PonderError(f"{name}: no such directory; give a model's directory, a hub id, 'mini' or 'mini-small'")
     return name
 
 
-def mini_weights() -> Path | None:
-    """The directory of the embedded model's weights, or None where they have not been made."""
-    path = Path(str(resources.files("ponder"))) / "mini" / "weights"
+def mini_weights(name: str = "mini") -> Path | None:
+    """The directory of an embedded model's weights, or None where they have not been made."""
+    path = Path(str(resources.files("ponder"))) / "mini" / EMBEDDED[name]
     return path if (path / "config.json").is_file() else None
 
 
@@ -170,5 +174,5 @@ def one_line(name: str, reason: str = "") -> Iterator[None]:
     except Exception as error:  # transformers, tokenizers, safetensors and the hub each raise their own kinds
         first = " ".join(str(error).split("\n")[0].split())[:160]
         reason = reason or f"{type(error).__name__}: {first}"
-        remedy = "" if Path(name).is_dir() else ": give a directory, a hub id, or 'mini'"
+        remedy = "" if Path(name).is_dir() else ": give a directory, a hub id, 'mini' or 'mini-small'"
         raise PonderError(f"{name} could not be loaded{remedy} ({reason})") from error

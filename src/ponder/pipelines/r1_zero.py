@@ -21,7 +21,7 @@ from ponder.core.errors import PonderError
 from ponder.core.progress import Progress
 from ponder.core.records import environment, usable_cores, write_json_atomic
 from ponder.core.seeds import seed_of
-from ponder.core.store import Run
+from ponder.core.store import NotReady, Run
 from ponder.core.thinking import THINK_OPEN
 from ponder.core.types import Problem, SamplingParams
 from ponder.evals import behaviour_metrics, evaluate, merge, shard, spec_of, validation_metrics, write_result
@@ -47,9 +47,6 @@ from ponder.training.trackers import check_trackers
 SMALL_MODEL = 50_000_000
 """Parameters up to which, on a CPU, one process a core beats one process with all the cores (threads of a small model
 spin at barriers)."""
-
-
-STAGES = ("evaluation-base", "r1-zero", "evaluation-trained")
 
 
 class DataSettings(Settings):
@@ -121,12 +118,13 @@ def run(settings: R1ZeroSettings, out: Path) -> Path:
     """Do what is left of the run in `out`; returns the report's path."""
     out = Path(out)
     settings = with_sandbox(settings, "r1-zero")
-    if all(Run(out).state(name) == "done" for name in STAGES):  # nothing to do but to compare the settings
-        _run(World(), settings, out)
+    try:
+        _run(World(), settings, out, ready_only=True)
+    except NotReady:
+        _work(settings, out)
+    else:
         if (out / "report.html").exists():
             return out / "report.html"
-    else:
-        _work(settings, out)
     if os.environ.get("RANK", "0") != "0":  # under torchrun: one rank draws the page
         return out / "report.html"
     from ponder.report import build_report
@@ -186,8 +184,8 @@ def processes_for(settings: R1ZeroSettings) -> int:
     return usable_cores() if small else 1
 
 
-def _run(world: World, settings: R1ZeroSettings, out: Path) -> None:
-    run_ = Run(out)
+def _run(world: World, settings: R1ZeroSettings, out: Path, ready_only: bool = False) -> None:
+    run_ = Run(out, ready_only)
     heading = {"model": settings.model, "prompt_style": settings.prompt_style, "seed": settings.seed}
     measured = {**heading, "data": settings.data.model_dump(mode="json")}
     measured |= {"evaluation": settings.evaluation.model_dump(mode="json")}

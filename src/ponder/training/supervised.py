@@ -195,7 +195,7 @@ def train_supervised(
         weight_decay=settings.weight_decay,
     )  # fmt: skip
     steps = settings.steps_for(len(lesson.rows))
-    told = settings.model_dump(mode="json", exclude=HARMLESS | {"processes"})
+    told = settings.model_dump(mode="json", exclude={*HARMLESS, "processes"})
     kept = {f"settings.{name}": value for name, value in told.items()}
     same = {"processes": world.size, "rows": len(lesson.rows), **dict(identity), **kept}
     place = _go_on(model, optimizer, out_dir, same, world, load)
