@@ -43,7 +43,7 @@ def test_a_part_twice_with_other_parameters(sums: Problem, say: Say) -> None:
         ({"name": "format", "target": 3}, "target is unknown .*it has no parameters of its own"),
         ({"name": "length", "target": 0}, "reward 'length': target is 0: .*greater than or equal to 1"),
         ({"name": "length", "target": "far"}, "target is 'far': .*valid integer"),
-        ({"name": "length", "shape": "cosin"}, "shape is 'cosin': .*'falling' or 'cosine'"),
+        ({"name": "length", "shape": "cosin"}, "shape is 'cosin': .*'falling', 'cosine' or 'shortest'"),
         ({"name": "repetition", "max_penalty": 1}, "max_penalty is 1: .*less than or equal to 0"),
         ({"name": "repetition", "max_penalty": True}, "max_penalty is True"),
         ({"name": "code", "partial": "maybe"}, "partial is 'maybe': .*valid boolean"),

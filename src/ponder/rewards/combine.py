@@ -5,6 +5,8 @@ A part that has no verdict (None) makes the value unknown, and the completion is
 
 A slow part (one that waits for a sandbox or an endpoint) is called with one completion at a time, many side by side,
 and can begin while others are still being sampled (`Reward.begin`). Every other part is called once, with them all.
+
+A part with `tasks` is asked about problems of these tasks alone; elsewhere the sum goes without it.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ class RewardPart:
         where that differs. An asynchronous function always is.
     cap_s: seconds a call of a user's function may take before its completions count as unknown; where not given,
         `CAP_ALONE_S` for a slow part and `CAP_TOGETHER_S` for others. Built-in parts keep their own limits.
+    tasks: kinds of problems that it applies to; all of them where empty. It is never called with others.
     """
 
     name: str
@@ -54,16 +57,24 @@ class RewardPart:
     none: Literal["unknown", "skip"] = "unknown"
     slow: bool | Callable[[Problem], bool] = False
     cap_s: float | None = None
+    tasks: tuple[str, ...] = ()
+
+    def applies(self, problem: Problem) -> bool:
+        """Whether it has something to say of answers to this problem."""
+        return not self.tasks or problem.task in self.tasks
 
     def slow_for(self, problem: Problem) -> bool:
         """Whether it waits for something on this problem."""
-        return self.slow(problem) if callable(self.slow) else self.slow
+        return self.applies(problem) and (self.slow(problem) if callable(self.slow) else self.slow)
 
     @property
     def needs_verdicts(self) -> bool:
         """Whether it goes by what other parts say is right."""
         return "verdicts" in parameters(self.fn)
 
+
+_APART = Score(None, None)
+"""The score of a part that does not apply to a problem's task; known by identity."""
 
 Begun = Mapping[int, Score]
 """What the slow parts say of a completion, by the part's place."""
@@ -103,12 +114,16 @@ class Reward:
         for at in sorted(range(len(self.parts)), key=lambda at: self.parts[at].needs_verdicts):
             part = self.parts[at]
             verdicts = [_verdict(row) for row in zip(*filter(None, columns), strict=True)] or [None] * len(problems)
-            left = [row for row, done in enumerate(begun) if at not in done]
-            asked = [problems[row] for row in left], [completions[row] for row in left]
-            call = partial(_scores, part, *asked, [verdicts[row] for row in left])
+            applies = [part.applies(problem) for problem in problems]
+            left = [row for row, done in enumerate(begun) if applies[row] and at not in done]
+            answers = [problems[row] for row in left], [completions[row] for row in left]
+            call = partial(_scores, part, *answers, [verdicts[row] for row in left])
             capped = call if part.cap_s is None else partial(limited, call, part.cap_s)
             fresh = iter(_unless_given_up(part, len(left), capped) if left else [])
-            columns[at] = [done[at] if at in done else next(fresh) for done in begun]
+            columns[at] = [
+                _APART if not asked else done[at] if at in done else next(fresh)
+                for asked, done in zip(applies, begun, strict=True)
+            ]
         return [_combine(self.parts, row) for row in zip(*columns, strict=True)]
 
     def reweighted(self, weights: Sequence[float] | Mapping[str, float]) -> Reward:
@@ -197,11 +212,13 @@ def _combine(parts: Sequence[RewardPart], scores: Sequence[Score]) -> Score:
     counted = False
     for part, score in zip(parts, scores, strict=True):
         skipped = score.value is None and part.none == "skip" and GAVE_UP not in score.parts
-        if part.weight == 0.0 or skipped:
+        if part.weight == 0.0 or skipped or score is _APART:
             continue
         counted = True
         value = None if value is None or score.value is None else value + part.weight * score.value
     notes = [f"{part.name}: {score.note}" for part, score in zip(parts, scores, strict=True) if score.note]
+    if all(score is _APART for score in scores):
+        notes = ["no part of the reward applies to this task"]
     told = {part.name: score.value for part, score in zip(parts, scores, strict=True)}
     for part, score in zip(parts, scores, strict=True):
         told |= {f"{part.name}/{key}": inner for key, inner in score.parts.items()}

@@ -1,14 +1,21 @@
-"""The share of words in a language, for a reward: by script, and by the commonest words within the Latin script.
+"""The share of words in a language, for a reward: code, formulas and addresses left out (`plain.prose`).
 
-Smaller than what evaluation measures with (`ponder.evals.language`, which also knows the words of arithmetic), and
-counts every word of a foreign script, so that mixing scripts costs at once.
+Two ways to tell a word's language. By `words`: its script, and the commonest words within the Latin script; quick, and
+enough for the miniature world and for scripts of their own. By `langid` (`detector.py`, an extra): sentence by
+sentence, for some sixty languages. Smaller than what evaluation measures with (`ponder.evals.language`, which also
+knows the words of arithmetic), and counts every word of a foreign script, so that mixing scripts costs at once.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Literal
 
-from ponder.core.thinking import TAGS
+from ponder.core.errors import PonderError
+from ponder.rewards import detector
+from ponder.rewards.plain import prose
+
+Detector = Literal["auto", "words", "langid"]
 
 # No word that is also an English one or a term of arithmetic (plus, sin, come, car).
 _COMMON = {
@@ -34,28 +41,62 @@ _SCRIPTS = (
 """First and last code point of a script, and the language it stands for. (Greek letters are mostly formulas.)"""
 
 LANGUAGES = tuple(sorted({*_COMMON, *(language for _, _, language in _SCRIPTS)}))
+"""What `words` can tell."""
 
 _LISTS = {language: frozenset(words.split()) for language, words in _COMMON.items()}
 _WORD = re.compile(r"[^\W\d_]{2,}|[\u0400-\uffff]")
 _UNSPACED = frozenset({"zh", "ja", "th"})
 
 
-def share_of_language(text: str, language: str) -> float:
+def share_of_language(text: str, language: str, by: Detector = "words") -> float:
     """The words of `language` over the words whose language is known; 1 where there is none. Linear time.
 
     A word that several languages share counts for none. Single Latin letters are mostly names of unknowns.
+    by: see `words_by_language`; `auto` takes `words` where they can tell `language`, else `langid`.
+    Raises PonderError as `check_language` does.
     """
-    for tag in TAGS:
-        text = text.replace(tag, " ")
-    inside = whole = 0.0
-    for match in _WORD.finditer(text.casefold()):
+    chosen = check_language(language, by)
+    counts = words_by_language(text, chosen)
+    whole, inside = sum(counts.values()), counts.get(language, 0.0)
+    if language == "ja" and chosen == "words":  # written in Chinese signs too; `langid` tells which by the sentence
+        inside += counts.get("zh", 0.0)
+    return inside / whole if whole else 1.0
+
+
+def check_language(language: str, by: Detector = "auto") -> Literal["words", "langid"]:
+    """Which detector tells `language`.
+
+    Raises PonderError for a language that it cannot tell, or where `langid` is wanted and not installed.
+    """
+    if by == "words" or (by == "auto" and language in LANGUAGES):
+        if language not in LANGUAGES:
+            raise PonderError(
+                f"reward 'language': {language!r} cannot be told; target is one of {', '.join(LANGUAGES)}, or of "
+                f"{len(detector.CODES)} more with detector: langid"
+            )
+        return "words"
+    if language not in detector.CODES:
+        raise PonderError(
+            f"reward 'language': {language!r} cannot be told; target is one of {', '.join(detector.CODES)}"
+        )
+    detector.identifier()
+    return "langid"
+
+
+def words_by_language(text: str, by: Literal["words", "langid"] = "words") -> dict[str, float]:
+    """How many words of each language `text` holds, tags, code and formulas left out; unknown words are not counted.
+
+    Two signs of a script without spaces are about one word.
+    """
+    if by == "langid":
+        return detector.words_by_language(prose(text))
+    counts: dict[str, float] = {}
+    for match in _WORD.finditer(prose(text).casefold()):
         found = _language_of(match[0])
         if found:
-            # Two signs of a script without spaces are about one word. Japanese is written in Chinese signs too.
             size = max(len(match[0]) / 2, 1.0) if found in _UNSPACED else 1.0
-            whole += size
-            inside += size if found == language or (found == "zh" and language == "ja") else 0.0
-    return inside / whole if whole else 1.0
+            counts[found] = counts.get(found, 0.0) + size
+    return counts
 
 
 def _language_of(word: str) -> str | None:
