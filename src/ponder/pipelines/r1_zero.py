@@ -18,22 +18,21 @@ from pydantic import Field, model_validator
 
 from ponder.core.config import Settings
 from ponder.core.errors import PonderError
-from ponder.core.progress import Progress
 from ponder.core.records import environment, usable_cores, write_json_atomic
 from ponder.core.seeds import seed_of
 from ponder.core.store import NotReady, Run
 from ponder.core.thinking import THINK_OPEN
 from ponder.core.types import Problem, SamplingParams
-from ponder.evals import behaviour_metrics, evaluate, merge, shard, spec_of, validation_metrics, write_result
+from ponder.evals import behaviour_metrics, spec_of, validation_metrics, write_result
 from ponder.evals.behaviours import group_sums
 from ponder.mini.styles import StyleRow, pays, style_table
 from ponder.models.chat import STYLES, cot_style, renderer
 from ponder.models.load import LoadedModel, load_model, load_tokenizer, parameter_count, resolve_model
 from ponder.pipelines import Pipeline, Plan
 from ponder.pipelines.estimate import LIKELY_LENGTH, matrix_rate, memory_gb, sampling_seconds, training_seconds
+from ponder.pipelines.sampled import sampled_rows
 from ponder.pipelines.together import stage
 from ponder.rewards import Reward, compose, parts_of
-from ponder.sampling.local import LocalSampler
 from ponder.sandbox.choice import VARIABLE
 from ponder.tasks import KINDS, PROGRAMS, SEARCH_LIKE, draw_mix, runnable
 from ponder.tasks.drawing import split_of
@@ -291,24 +290,11 @@ def _measure(
         stop=tuple(cfg["stop"]),
     )
     seed = seed_of(cfg["seed"], "evaluation")
-    rows = _evaluate(loaded, problems, renderer(loaded.tokenizer, style), params, seed, world, name)
+    rows = sampled_rows(loaded, problems, renderer(loaded.tokenizer, style), params, seed, world, name)
     if world.first:
         spec = spec_of(problems, params, style, seed)
         write_result(folder, name, spec, rows)
     return rows
-
-
-def _evaluate(
-    loaded: LoadedModel, problems: Sequence[Problem], render: Callable[[Problem], str], params: SamplingParams,
-    seed: int, world: World, label: str,
-) -> list[dict[str, Any]]:  # fmt: skip
-    sampler = LocalSampler(
-        loaded.model, loaded.tokenizer, context_length=loaded.context_length, eos_ids=loaded.eos_ids
-    )
-    mine = shard(problems, world.rank, world.size)
-    with Progress(len(mine), label, enabled=world.first and bool(label)) as progress:
-        rows = evaluate(sampler, mine, render, params, seed, lambda done, _: progress.update(done)) if mine else []
-    return merge(world.gather(rows), problems)
 
 
 def _headline(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -329,7 +315,7 @@ def train(
     params = replace(settings.grpo.sampling, n=1, temperature=0.0)
 
     def validate(step: int) -> Mapping[str, Any]:
-        rows = _evaluate(loaded, validation, render, params, seed_of("validation"), world, "")
+        rows = sampled_rows(loaded, validation, render, params, seed_of("validation"), world, "")
         return validation_metrics(rows)
 
     if world.first:

@@ -1,0 +1,86 @@
+"""Which problems a pipeline's stages draw: reasoning and general requests, for training and held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from ponder.core.config import Settings
+from ponder.core.errors import PonderError
+from ponder.core.seeds import random_of
+from ponder.core.types import Problem
+from ponder.tasks import KINDS, draw_mix
+from ponder.tasks.rows import read_rows
+
+GENERAL = ("requests",)
+REASONING = tuple(kind for kind in KINDS if kind not in GENERAL)
+
+
+class MixSettings(Settings):
+    """Reasoning problems and general requests: kinds of the miniature world, or files in their place."""
+
+    reasoning: tuple[str, ...] = REASONING
+    """Kinds of verifiable problem, in equal shares; not used where `train_file` is given."""
+    general: tuple[str, ...] = GENERAL
+    """Kinds of general request; not used where `general_train_file` is given. Empty: none."""
+    level: int | None = Field(None, ge=1, le=3)
+    """Difficulty; the kinds' own mix where not given."""
+    train_file: Path | None = None
+    """Rows with `problem` and `answer`, in place of the miniature world."""
+    test_file: Path | None = None
+    general_train_file: Path | None = None
+    """Rows of general requests whose form can be checked (IFEval's columns, say)."""
+    general_test_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _pairs(self) -> MixSettings:
+        for one, other in (("train_file", "test_file"), ("general_train_file", "general_test_file")):
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                raise ValueError(f"{one} and {other} go together: give both, or neither")
+        if self.train_file is None and not self.reasoning:
+            raise ValueError("reasoning is empty: name at least one kind, or give train_file")
+        return self
+
+
+def training_mix(mix: MixSettings, n: int, name: str, general_share: float = 0.0) -> list[Problem]:
+    """`n` training problems, `general_share` of them general requests, shuffled; the same for the same `name`.
+
+    Never a problem that is held out: the miniature world's splits never overlap, and rows of the test files are left
+    out of the training files' by their question. Of files all rows are taken, up to `n`.
+    """
+    wanted = round(n * general_share) if mix.general or mix.general_train_file else 0
+    problems = _reasoning(mix, "train", n - wanted, name) + (_general(mix, "train", wanted, name) if wanted else [])
+    random_of("mix", name).shuffle(problems)
+    return problems
+
+
+def held_out_problems(mix: MixSettings, n: int, split: str = "test") -> list[Problem]:
+    """`n` problems that no stage trains on: as many of each kind, general requests among them."""
+    kinds = len(mix.reasoning) + len(mix.general)
+    wanted = round(n * len(mix.general) / kinds) if mix.general or mix.general_train_file else 0
+    general = _general(mix, split, wanted, "held out") if wanted else []
+    return _reasoning(mix, split, n - wanted, "held out") + general
+
+
+def _reasoning(mix: MixSettings, split: str, n: int, name: str) -> list[Problem]:
+    if mix.train_file is not None and mix.test_file is not None:
+        return _rows(mix.train_file, mix.test_file, split, n, name)
+    return draw_mix(mix.reasoning, split, n, seed=name, level=mix.level)
+
+
+def _general(mix: MixSettings, split: str, n: int, name: str) -> list[Problem]:
+    if mix.general_train_file is not None and mix.general_test_file is not None:
+        return _rows(mix.general_train_file, mix.general_test_file, split, n, name)
+    return draw_mix(mix.general, split, n, seed=name, level=mix.level)
+
+
+def _rows(train: Path, test: Path, split: str, n: int, name: str) -> list[Problem]:
+    if split != "train":
+        return list(read_rows(test))[:n]
+    held = {problem.prompt for problem in read_rows(test)}
+    rows = [problem for problem in read_rows(train) if problem.prompt not in held]
+    if not rows:
+        raise PonderError(f"{train}: every row is also in {test}; nothing is left to train on")
+    random_of("rows", name).shuffle(rows)
+    return rows[:n]
