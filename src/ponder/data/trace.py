@@ -25,6 +25,7 @@ from ponder.core.errors import PonderError
 from ponder.core.records import read_jsonl
 from ponder.core.thinking import THINK_CLOSE, THINK_OPEN, parse
 from ponder.core.types import Completion, Problem, Score, Task
+from ponder.sampling.endpoint.wire import joined
 from ponder.tasks import TASKS
 from ponder.tasks.row_tasks import ROW_TASKS, ROWS
 from ponder.tasks.rows import last_boxed
@@ -209,11 +210,6 @@ def _answer_turn(trace: Mapping[str, Any], thought: str, inline: bool, where: st
     if thought == "keep" and text.lstrip().startswith(THINK_OPEN) and THINK_CLOSE in text:
         return {**turn, "content": text}  # as the teacher wrote it, space for space
     return {**turn, "content": joined(kept, response)}
-
-
-def joined(reasoning: str, response: str) -> str:
-    """`<think>`, thought, `</think>`, answer: the one form in which graders and trainers see both."""
-    return f"{THINK_OPEN}\n{reasoning.strip()}\n{THINK_CLOSE}\n{response.strip()}"
 
 
 def _language_line(trace: Mapping[str, Any], language: str | None, where: str) -> str:
