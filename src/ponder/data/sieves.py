@@ -10,10 +10,12 @@ from typing import Any
 
 from ponder.core.errors import PonderError
 from ponder.core.seeds import seed_of
+from ponder.core.thinking import THINK_OPEN
 from ponder.data.duplicates import exact_key, near_duplicates, normal_key
 from ponder.data.filter_settings import FilterSettings
 from ponder.data.held_out import EvaluationSet, held_out_of, problem_in
 from ponder.rewards.language import share_of_language
+from ponder.rewards.readability import readability
 from ponder.tasks.audit import overlapping
 
 Trace = Mapping[str, Any]
@@ -112,7 +114,7 @@ def _language(rows: Sequence[Trace], given: Given) -> Taken:
         wanted = given.settings.language or PROBLEMS_OWN
         if wanted == PROBLEMS_OWN:
             wanted = str((row.get("data") or {}).get("lang") or "en")
-        if share_of_language(row["completion"], wanted) < given.settings.min_language_share:
+        if share_of_language(row["completion"], wanted, "auto") < given.settings.min_language_share:
             taken[place] = f"too few words of {wanted}"
     return taken
 
@@ -143,14 +145,14 @@ def _tokens(row: Trace) -> int:
 
 
 def _readability(rows: Sequence[Trace], given: Given) -> Taken:
-    from ponder.rewards.readability import readability
-
     least = given.settings.min_readability or 0.0
     taken = {}
     for place, row in enumerate(rows):
-        lang = str((row.get("data") or {}).get("lang") or "en")
-        if readability(row["completion"], lang) < least:
-            taken[place] = f"readability below {least:g}"
+        lang = (row.get("data") or {}).get("lang")
+        opened = str(row.get("prompt") or "").rstrip().endswith(THINK_OPEN)
+        read = readability(row["completion"], lang, opened=opened)
+        if read.score < least:
+            taken[place] = f"readability below {least:g}: {read.fault}"
     return taken
 
 
