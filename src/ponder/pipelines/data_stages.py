@@ -1,0 +1,125 @@
+"""Stages that make training data from a model's own samples: generate, grade, filter, keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from ponder.core.config import Settings
+from ponder.core.records import write_json_atomic
+from ponder.core.seeds import seed_of
+from ponder.core.types import SamplingParams
+from ponder.data.filter import FilterSettings, filter_traces, table_as_json
+from ponder.data.generate import generate
+from ponder.data.held_out import assert_no_held_out, held_out_of
+from ponder.data.rows import write_rows
+from ponder.data.trace import Trace, messages_of, read_traces
+from ponder.models.chat import renderer
+from ponder.models.load import load_model
+from ponder.models.scorers import OutcomeScorer
+from ponder.pipelines.mix import MixSettings, training_mix
+from ponder.sampling.local import LocalSampler
+from ponder.training.distributed import World
+
+TRACES, KEPT, SFT_ROWS, FILTERS = "traces.jsonl", "kept.jsonl", "sft.jsonl", "filters.json"
+
+
+class SampleSettings(Settings):
+    """How many traces of how many problems."""
+
+    problems: int = Field(1000, ge=1)
+    general_share: float = Field(0.0, ge=0, le=1)
+    """Share of the problems that are general requests."""
+    n: int = Field(4, ge=1)
+    """Samples a problem."""
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_completion_length: int = Field(160, ge=1)
+
+    @property
+    def params(self) -> SamplingParams:
+        """What the sampler sees."""
+        return SamplingParams(self.n, self.max_completion_length, self.temperature, self.top_p)
+
+
+def sample_traces(
+    cfg: Mapping[str, Any], folder: Path, *, world: World, model: Path | str
+) -> Mapping[str, Any]:
+    """`traces.jsonl`: graded samples of `model` on training problems.
+
+    cfg: `name` (keys the draw), `mix`, `sample` (`SampleSettings`), `prompt_style`, `seed`. Goes on where it was
+    stopped. Raises PonderError where a problem is held out.
+    """
+    settings, mix = SampleSettings(**cfg["sample"]), MixSettings(**cfg["mix"])
+    problems = training_mix(mix, settings.problems, f"{cfg['name']} {cfg['seed']}", settings.general_share)
+    assert_no_held_out(problems, held_out_of(()), str(cfg["name"]))
+    loaded = load_model(str(model))
+    sampler = LocalSampler(
+        loaded.model, loaded.tokenizer, context_length=loaded.context_length, eos_ids=loaded.eos_ids
+    )
+    render = renderer(loaded.tokenizer, cfg["prompt_style"])
+    provenance = {"teacher": str(cfg.get("teacher", cfg["name"])), "source": "local", "style": cfg["prompt_style"],
+                  "temperature": settings.temperature, "stage": cfg["name"]}  # fmt: skip
+    counts = generate(
+        sampler, problems, render, settings.params, seed_of(cfg["seed"], cfg["name"]), folder / TRACES, world=world,
+        provenance=provenance,
+    )  # fmt: skip
+    return dict(counts)
+
+
+sample_traces.version = 1  # type: ignore[attr-defined]
+
+
+def keep_traces(
+    cfg: Mapping[str, Any], folder: Path, *, world: World, traces: Path, scorer: Path | None = None
+) -> Mapping[str, Any]:
+    """`kept.jsonl` and `sft.jsonl` (conversations) of the traces in the folder `traces`, and what each filter took.
+
+    cfg: `filter` (for reasoning), `general` (for general requests, kept by what `scorer`, an outcome model, says of
+    their answers), `general_kinds`, `rows` (at most, of each; 0: all), `name`, `prompt_style`, and `thought` as
+    `messages_of` has it.
+    """
+    if not world.first:
+        return {}
+    rows = read_traces(traces / TRACES)
+    kinds = set(cfg.get("general_kinds", ()))
+    parts = {
+        "reasoning": [row for row in rows if row["task"] not in kinds],
+        "general": [row for row in rows if row["task"] in kinds],
+    }
+    if scorer is not None and parts["general"]:
+        parts["general"] = scored(parts["general"], scorer, cfg["prompt_style"])
+    kept: list[Trace] = []
+    told: dict[str, Any] = {}
+    for name, part in parts.items():
+        if not part:
+            continue
+        settings = FilterSettings(**cfg["filter" if name == "reasoning" else "general"])
+        passed, table = filter_traces(part, settings)
+        passed = passed[: cfg.get("rows") or None]
+        told[name] = table_as_json(table, part, passed)
+        kept += passed
+    assert_no_held_out(kept, held_out_of(()), str(cfg["name"]))
+    write_rows(folder / KEPT, kept)
+    write_rows(folder / SFT_ROWS, [messages_of(row, thought=cfg.get("thought", "keep")) for row in kept])
+    write_json_atomic(folder / FILTERS, told)
+    return {"traces": len(rows), "kept": len(kept), **{name: part["kept"] for name, part in told.items()}}
+
+
+keep_traces.version = 1  # type: ignore[attr-defined]
+
+
+def scored(rows: Sequence[Trace], scorer: Path, prompt_style: str) -> list[Trace]:
+    """The rows with an outcome model's score of their answers (what follows the thought) as `score`."""
+    model = OutcomeScorer(scorer)
+    render = renderer(model.head.tokenizer, prompt_style)
+    scores = model.score([render(str(row["problem"])) for row in rows], [answer_of(row) for row in rows])
+    return [{**row, "score": score} for row, score in zip(rows, scores, strict=True)]
+
+
+def answer_of(row: Mapping[str, Any]) -> str:
+    """What a person reads of a trace: its response; all of it where the thought has no end."""
+    return str(row.get("response") or "").strip() or str(row["completion"]).strip()

@@ -1,0 +1,140 @@
+"""Stages that train on rows that are there: supervised fine-tuning, and reward models of what people prefer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ponder.core.errors import PonderError
+from ponder.core.records import environment, read_jsonl, write_json_atomic
+from ponder.core.seeds import random_of
+from ponder.data.rows import write_rows
+from ponder.data.trace import Trace, read_traces
+from ponder.models.heads import new_outcome_model
+from ponder.models.load import load_model
+from ponder.pipelines.data_stages import SFT_ROWS, TRACES, answer_of
+from ponder.rewards.language import share_of_language
+from ponder.tasks.shapes import Example, Preference, read_examples
+from ponder.training.distributed import World
+from ponder.training.reward_model import RewardSettings, train_reward_model
+from ponder.training.sft import SFTSettings, train_sft
+from ponder.training.supervised import HARMLESS, SupervisedSettings
+
+PAIRS = "pairs.jsonl"
+
+
+def lasting(settings: SupervisedSettings) -> dict[str, Any]:
+    """The settings that make the stage what it is: how often to save or log is not among them."""
+    kept = {name: type(settings).model_fields[name].default for name in HARMLESS}
+    return settings.model_copy(update=kept).model_dump(mode="json")
+
+
+def fine_tune(
+    cfg: Mapping[str, Any], folder: Path, *, world: World, sft: SFTSettings, model: Path | str, **data: Path
+) -> Mapping[str, Any]:
+    """SFT of `model` on the rows of every folder (`sft.jsonl` in it) or file in `data`.
+
+    cfg: `sft` (what `lasting` gives). sft: the same with what may change between a stop and a start.
+    """
+    loaded = load_model(str(model), dtype="float32")
+    rows: list[Example] = []
+    for path in data.values():
+        rows += read_examples(path / SFT_ROWS if path.is_dir() else path)
+    if world.first:
+        write_json_atomic(folder / "environment.json", {**environment(), "processes": world.size})
+    return train_sft(sft, loaded.model, loaded.tokenizer, rows, folder, world)
+
+
+fine_tune.version = 1  # type: ignore[attr-defined]
+
+
+def make_pairs(
+    cfg: Mapping[str, Any], folder: Path, *, world: World, traces: Path, **more: Path
+) -> Mapping[str, Any]:
+    """`pairs.jsonl`: of a general request's sampled answers, one that people like better and one that they like less.
+
+    People are stood in for by `taste`. cfg: `kinds` (of general request), `pairs_per_problem`, `half` (`even` or `odd`
+    problems, so that two reward models can know nothing of each other's), `seed`, or `file`: preference rows that
+    people made, used as they are. The two sides are answers as a person reads them, without their thought.
+    """
+    if not world.first:
+        return {}
+    if cfg.get("file"):
+        pairs = [row for row in read_examples(cfg["file"], "preference") if isinstance(row, Preference)]
+        rows = [{"prompt": row.prompt, "chosen": row.chosen, "rejected": row.rejected} for row in pairs]
+        rows = [row for at, row in enumerate(rows) if at % 2 == (cfg["half"] == "odd")]
+        write_rows(folder / PAIRS, rows)
+        return {"pairs": len(rows)}
+    samples: dict[str, list[Trace]] = {}
+    for place in (traces, *more.values()):
+        for row in read_traces(place / TRACES):
+            if row["task"] in cfg["kinds"] and row["correct_lenient"] is not None:
+                samples.setdefault(str(row["id"]), []).append(row)
+    rows = []
+    for number, (problem, found) in enumerate(sorted(samples.items())):
+        if number % 2 == (cfg["half"] == "odd"):
+            rows += _pairs(problem, found, cfg["pairs_per_problem"], cfg["seed"])
+    if not rows:
+        raise PonderError(f"{traces}: no two samples of a general request differ in how good they are; sample more")
+    write_rows(folder / PAIRS, rows)
+    return {"problems": len(samples), "pairs": len(rows)}
+
+
+make_pairs.version = 1  # type: ignore[attr-defined]
+
+
+def _pairs(problem: str, found: Sequence[Trace], most: int, seed: int) -> list[dict[str, Any]]:
+    by_text = {answer_of(row): row for row in found}
+    ranked = sorted(by_text.items(), key=lambda item: item[0])
+    random_of("pairs", seed, problem).shuffle(ranked)
+    ranked.sort(key=lambda item: -taste(item[1]))
+    rows = []
+    for at in range(min(most, len(ranked) // 2)):
+        (better, good), (worse, bad) = ranked[at], ranked[-1 - at]
+        if taste(good) > taste(bad):
+            rows.append(
+                {
+                    "prompt": [{"role": "user", "content": good["problem"]}],
+                    "chosen": [{"role": "assistant", "content": better}],
+                    "rejected": [{"role": "assistant", "content": worse}],
+                    "id": problem,
+                    "taste": [taste(good), taste(bad)],
+                    "provenance": {"chosen": good["provenance"], "rejected": bad["provenance"]},
+                }
+            )
+    return rows
+
+
+def taste(row: Mapping[str, Any]) -> float:
+    """How much people of the miniature world like an answer: that it does what was asked (and is not rude, and refuses
+    what would do harm) counts 1, that it speaks the language of the question up to 0.5, that it stands where an answer
+    should and nothing follows it 0.25."""
+    language = str(row["data"].get("lang") or "en")
+    said = share_of_language(answer_of(row), language)
+    return float(row["correct_lenient"] is True) + 0.5 * said + 0.25 * float(row["correct"] is True)
+
+
+def train_preference_model(
+    cfg: Mapping[str, Any], folder: Path, *, world: World, training: RewardSettings, model: Path | str, pairs: Path
+) -> Mapping[str, Any]:
+    """An outcome model of the pairs in the folder `pairs`; the last tenth is held out to measure it with.
+
+    cfg: `training` (what `lasting` gives), `seed`. training: the same with what may change between stop and start.
+    """
+    head = new_outcome_model(load_model(str(model), dtype="float32"), seed=cfg["seed"])
+    rows = [row for row in read_examples(pairs / PAIRS, "preference") if isinstance(row, Preference)]
+    held = max(1, len(rows) // 10)
+    if world.first:
+        write_json_atomic(folder / "environment.json", {**environment(), "processes": world.size})
+    return train_reward_model(
+        training, head.model, head.tokenizer, rows[:-held], folder, world, validation=rows[-held:]
+    )
+
+
+train_preference_model.version = 1  # type: ignore[attr-defined]
+
+
+def pairs_in(path: Path) -> list[dict[str, Any]]:
+    """The rows of a folder that `make_pairs` wrote."""
+    return read_jsonl(path / PAIRS)

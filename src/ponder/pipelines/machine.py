@@ -1,0 +1,94 @@
+"""What a pipeline asks of a machine before it begins: how many processes, whether programs can run, about how long."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from ponder.core.errors import PonderError
+from ponder.core.records import usable_cores
+from ponder.core.store import Run
+from ponder.models.load import parameter_count
+from ponder.pipelines import Plan
+from ponder.pipelines.estimate import LIKELY_LENGTH, matrix_rate, memory_gb, sampling_seconds, training_seconds
+from ponder.sandbox.choice import VARIABLE
+from ponder.tasks import PROGRAMS, runnable
+from ponder.training.distributed import launch, under_torchrun
+
+S = TypeVar("S")
+
+SMALL_MODEL = 50_000_000
+"""Parameters up to which, on a CPU, one process a core beats one process with all the cores (threads of a small model
+spin at barriers)."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """parameters: of the model. processes: that share the work. rate: matrix operations a second, of all of them."""
+
+    parameters: int
+    processes: int
+    rate: float = 0.0
+
+    @classmethod
+    def of(cls, model: str, processes: int = 0) -> Machine:
+        """As `processes_for`, with the speed measured for a moment."""
+        count = processes_for(model, processes)
+        return cls(parameter_count(model), count, matrix_rate() * count)
+
+    def launch(self, fn: Callable[..., Any], args: Sequence[Any]) -> Any:
+        """`ponder.training.distributed.launch` on so many processes."""
+        return launch(fn, self.processes, args)
+
+    @staticmethod
+    def length(limit: int) -> float:
+        """Tokens that a completion is guessed to have."""
+        return limit * LIKELY_LENGTH
+
+
+def processes_for(model: str, processes: int = 0) -> int:
+    """`processes`, or for 0: one a core for a small model on a CPU, else one."""
+    if processes or under_torchrun():
+        return max(1, processes)
+    if torch.cuda.is_available():
+        return 1
+    return usable_cores() if parameter_count(model) <= SMALL_MODEL else 1
+
+
+def start(settings: Any, where: str) -> tuple[Any, Machine]:
+    """Settings for this machine, and the machine: says on stderr what was chosen.
+
+    settings: with `model`, `processes`, `sandbox` and `data` (a `MixSettings`). Kinds of problem that need a sandbox
+    are left out where there can be none, with a line that says so; they are an error where they were asked for.
+    """
+    os.environ[VARIABLE] = settings.sandbox
+    if settings.sandbox == "weak":
+        print(f"{where}: sandbox=weak: programs run behind limits but no walls", file=sys.stderr)
+    data = settings.data
+    kinds, why = runnable(data.reasoning) if data.train_file is None else (data.reasoning, "")
+    if why:
+        if "reasoning" in data.model_fields_set:
+            raise PonderError(why)
+        print(f"{where}: {', '.join(PROGRAMS)} left out: {why}", file=sys.stderr)
+        settings = settings.model_copy(update={"data": data.model_copy(update={"reasoning": kinds})})
+    machine = Machine(parameter_count(settings.model), processes_for(settings.model, settings.processes))
+    threads = "one thread each" if machine.processes > 1 else f"{torch.get_num_threads()} threads"
+    if not under_torchrun():
+        told = f"{machine.processes} {'process' if machine.processes == 1 else 'processes'}, {threads}"
+        print(f"{where}: {told}", file=sys.stderr)
+    return settings, machine
+
+
+def planned(
+    run: Run, name: str, what: str, of: Machine, samples: int = 0, limit: int = 0, trained: float = 0.0
+) -> Plan:
+    """A row of a plan. samples, limit: completions that are sampled, and their tokens at most. trained: tokens."""
+    seconds = sampling_seconds(samples, limit, of.parameters, of.rate) if samples else 0.0
+    seconds += training_seconds(trained, of.parameters, of.rate) if trained else 0.0
+    memory = memory_gb(of.parameters, of.processes, 4096 if trained else 0)
+    return Plan(name, run.state(name), what, seconds, memory)
