@@ -133,10 +133,15 @@ class Judge:
 def _verdict(reply: Completion, mark: str, read: Callable[[str], T]) -> T:
     verdict = read(own_words(reply.text, mark))
     if reply.finish == "abort":
-        return replace(verdict, **{_field(verdict): None}, note="the judge gave no reply")
+        return replace(verdict, **{_field(verdict): None}, note=f"the judge gave no reply{_why(reply)}")
     if _unread(verdict) and reply.finish == "length":
         return replace(verdict, note=f"the judge was cut off: {verdict.note}")
     return verdict
+
+
+def _why(reply: Completion) -> str:
+    note = getattr(reply, "note", "")  # endpoints say why
+    return f": {note}" if note else ""
 
 
 def _field(verdict: Verdict | Choice) -> str:

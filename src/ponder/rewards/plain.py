@@ -27,7 +27,7 @@ _WORDY = frozenset(
 """Environments that hold prose."""
 
 _ADDRESS = re.compile(r"(?:https?://|www\.)\S+")
-_CODE_SPAN = re.compile(r"(`{1,2})(?!`)[^`\n]{1,200}\1(?!`)")
+_CODE_SPAN = re.compile(r"``(?!`)(?:[^`\n]|`(?!`)){1,200}``(?!`)|(?<!`)`[^`\n]{1,200}`(?!`)")
 
 
 def prose(text: str) -> str:

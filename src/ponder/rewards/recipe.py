@@ -28,6 +28,9 @@ BUILT_IN: dict[str, Callable[..., Any]] = {
     "length": length, "overlong": overlong, "repetition": repetition, "language": language, "readability": readability,
 }  # fmt: skip
 
+NEED_A_MODEL = ("outcome_model", "process_model", "judge")
+"""Parts that `ponder.pipelines.reward_parts` knows."""
+
 WEIGHTS = {"accuracy": 1.0, "code": 1.0, "format": 0.2, "format_parts": 0.2, "tags": 0.2}
 """Weights of built-in parts in a recipe, 0.1 where not named: form helps but never outweighs a right answer."""
 
@@ -157,9 +160,12 @@ def _function(spec: str | Callable[..., Any]) -> Callable[..., Any]:
         return BUILT_IN[spec]
     if ":" in spec:
         return load_function(spec)
+    if spec in NEED_A_MODEL:
+        raise PonderError(f"reward {spec!r} needs a model: make it with ponder.pipelines.reward_parts.parts_of_recipe")
+    known = [*BUILT_IN, *NEED_A_MODEL]
     raise PonderError(
-        f"reward {spec!r} is unknown; it is one of {', '.join(BUILT_IN)}, or path/to/file.py:function"
-        + nearest(spec, list(BUILT_IN))
+        f"reward {spec!r} is unknown; it is one of {', '.join(known)}, or path/to/file.py:function"
+        + nearest(spec, known)
     )
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ponder.core.errors import PonderError
+from ponder.core.steps import aggregate
 from ponder.core.types import Completion, Problem, Score
 from ponder.rewards.judge import judged_text
 from ponder.rewards.parts import NO_ANSWER
 from ponder.rewards.rubrics import On
 
 Normalise = Literal["none", "sigmoid", "standard", "batch"]
-How = Literal["min", "mean", "last", "product"]
 
 
 class Scorer(Protocol):
@@ -73,19 +73,20 @@ class Scored:
         absent = self.missing
         if absent is None:
             absent = self.clip[0] if self.clip else 0.0 if self.normalise == "sigmoid" else None
-        asked = [place for place, text in enumerate(texts) if text.strip() or absent is None]
         prompts = [problem.prompt if self.render is None else self.render(problem) for problem in problems]
-        told = self.scorer.score([prompts[at] for at in asked], [texts[at] for at in asked]) if asked else []
-        raw = dict(zip(asked, map(float, told), strict=True))
-        known = [value for value in raw.values() if math.isfinite(value)]
+        rows = list(zip(prompts, texts, strict=True))
+        asked = list(dict.fromkeys(row for row in rows if row[1].strip() or absent is None))
+        told = self.scorer.score([prompt for prompt, _ in asked], [text for _, text in asked]) if asked else []
+        raw = {row: _rounded(value) for row, value in zip(asked, told, strict=True)}
+        known = [raw[row] for row in rows if row in raw and math.isfinite(raw[row])]
         scores = []
-        for place in range(len(texts)):
-            if place not in raw:
+        for row in rows:
+            if row not in raw:
                 scores.append(Score(absent, None, note=NO_ANSWER))
-            elif not math.isfinite(raw[place]):
-                scores.append(Score(None, None, note=f"the scorer gave {raw[place]}"))
+            elif not math.isfinite(raw[row]):
+                scores.append(Score(None, None, note=f"the scorer gave {raw[row]}"))
             else:
-                scores.append(Score(self._normal(raw[place], known), None, {"raw": raw[place]}))
+                scores.append(Score(self._normal(raw[row], known), None, {"raw": raw[row]}))
         return scores
 
     def _normal(self, value: float, known: Sequence[float]) -> float:
@@ -100,40 +101,43 @@ class Scored:
         return value if self.clip is None else min(max(value, self.clip[0]), self.clip[1])
 
 
-_HOW: dict[str, Callable[[Sequence[float]], float]] = {
-    "min": min, "mean": statistics.fmean, "last": lambda values: values[-1], "product": math.prod,
-}  # fmt: skip
+DECIMALS = 4
+"""Of a model's score. Equal texts must get equal scores to the last bit, and the rounding of matrix products depends on
+what else is in the batch: a group of equal answers would else have a spread, and an advantage made of noise."""
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), DECIMALS) + 0.0  # + 0.0: no negative zero
 
 
 @dataclass(frozen=True)
 class ScoredSteps:
     """A part of a reward: the scores of a response's steps, brought to one.
 
-    split: from a response to its steps. how: the least of them (PRM800K reads steps so, and one fault spoils a proof),
-    their mean, the last one, or their product. The rest as `Scored` has it; a response without steps gets 0.
+    split: from a response to its steps. how: a key of `ponder.core.steps.AGGREGATES`; the least of them by default, for
+    one fault spoils a proof. The rest as `Scored` has it; a response without steps gets 0.
     """
 
     scorer: StepScorer
     split: Callable[[str], list[str]]
-    how: How = "min"
+    how: str = "min"
     on: On = "response"
     render: Callable[[Problem], str] | None = None
     opened: bool = False
 
     def __call__(self, problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Score]:
         """A score a completion; its parts are the least score of a step (`least`) and the number of `steps`."""
-        steps = [self.split(judged_text(completion.text, self.on, self.opened)) for completion in completions]
-        asked = [place for place, found in enumerate(steps) if found]
+        texts = [judged_text(completion.text, self.on, self.opened) for completion in completions]
         prompts = [problem.prompt if self.render is None else self.render(problem) for problem in problems]
-        told = self.scorer.score([prompts[at] for at in asked], [steps[at] for at in asked]) if asked else []
-        by_place = dict(zip(asked, told, strict=True))
-        return [self._one(by_place[place]) if place in by_place else _no_steps() for place in range(len(steps))]
+        rows = list(zip(prompts, texts, strict=True))
+        steps = {row: found for row in rows if (found := self.split(row[1]))}
+        told = self.scorer.score([prompt for prompt, _ in steps], list(steps.values())) if steps else []
+        values = dict(zip(steps, told, strict=True))
+        return [self._one(values[row]) if row in values else Score(0.0, None, note="no steps") for row in rows]
 
-    def _one(self, values: Sequence[float]) -> Score:
+    def _one(self, told: Sequence[float]) -> Score:
+        values = list(map(_rounded, told))
         if not values or not all(map(math.isfinite, values)):
             return Score(None, None, note="the scorer gave no finite number for a step")
-        return Score(float(_HOW[self.how](values)), None, {"least": min(values), "steps": float(len(values))})
-
-
-def _no_steps() -> Score:
-    return Score(0.0, None, note="no steps")
+        parts = {"least": min(values), "steps": float(len(values))}
+        return Score(_rounded(aggregate(values, self.how)), None, parts)

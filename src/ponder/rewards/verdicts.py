@@ -40,7 +40,7 @@ _NUMBER = (
 )
 _NO_RANGE = r"(?![ \t]{0,2}(?:-|–|to\b|bis\b)[ \t]{0,2}\d)"  # "Score: 1-10" says the scale again
 _NAMES = r"(?:score|rating|grade|verdict|bewertung|punktzahl|punkte|urteil)"
-_FILLER = r"[\s\"'*_`]{0,6}(?:(?:is|of|ist|von)\b|[:=])[\s\"'*_`\[({]{0,8}"
+_FILLER = r"[\s\"'*_`]{0,6}(?:(?:is|of|ist|von)\b[ ]{0,2}[:=]?|[:=])[\s\"'*_`\[({]{0,8}"
 _UNQUOTED = r"(?<![\"'“”«»‘’\w])"  # a quoted `Score: 10` is what somebody else wrote
 
 _SCORES = (
