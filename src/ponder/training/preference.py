@@ -69,6 +69,7 @@ def train_preference(
     validation: Sequence[Preference] = (),
     reference: str | Path | None = None,
     arguments_of: TemplateArguments = template_arguments,
+    eos_ids: Sequence[int] = (),
     config: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train `model`, in place, and write `out_dir/model`; returns the last step's metrics, `pairs` and `dropped`.
@@ -78,7 +79,8 @@ def train_preference(
 
     validation: pairs of which the same figures are logged as `eval_…`. reference: a model by name or directory; the
     model itself, as it comes in, where not given. It is loaded only where its numbers are not on disk yet, and let go
-    before the first step. arguments_of: a row's arguments of the chat template. config: for `config.json`.
+    before the first step. arguments_of: a row's arguments of the chat template. eos_ids: tokens that end a
+    completion; the tokenizer's own where not given. config: for `config.json`.
     Raises PonderError for what the user can mend, `Stopped` after Ctrl-C.
     """
     world, out_dir = world or World(), Path(out_dir)
@@ -87,8 +89,14 @@ def train_preference(
     if context and settings.max_length > context:
         raise PonderError(f"max_length is {settings.max_length}, more than the model's context of {context} tokens")
     longest = settings.max_length or context or 1 << 31
-    taught = _encoded("training pairs", pairs, tokenizer, longest, settings, arguments_of, world)
-    held = _encoded("validation pairs", validation, tokenizer, longest, settings, arguments_of, world)
+    encode = partial(
+        encode_pairs, tokenizer=tokenizer, max_length=longest, truncation=settings.truncation,
+        arguments_of=arguments_of, ends=tuple(eos_ids),
+    )  # fmt: skip
+    taught, held = encode(pairs), encode(validation)
+    if world.first:
+        warn_of("training pairs", taught)
+        warn_of("validation pairs", held)
     if not taught.pairs:
         raise PonderError(f"none of the {len(pairs)} pairs can be learnt from: {taught.counts or 'there are none'}")
 
@@ -138,16 +146,6 @@ def _metrics(stats: Mapping[str, float], pairs: int) -> dict[str, float]:
     rest = dict(stats)
     tokens, entropy = rest.pop("tokens"), rest.pop("entropy")
     return {**summarise_pairs(rest, pairs), "entropy": entropy / max(tokens, 1)}
-
-
-def _encoded(
-    what: str, examples: Sequence[Preference], tokenizer: Any, longest: int, settings: PreferenceSettings,
-    arguments_of: TemplateArguments, world: World,
-) -> Pairs:  # fmt: skip
-    found = encode_pairs(examples, tokenizer, longest, settings.truncation, arguments_of)
-    if world.first:
-        warn_of(what, found)
-    return found
 
 
 def _referred(

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ponder.core.errors import PonderError
+from ponder.models.encode import Encoded, Unusable, encode_completion
 from ponder.tasks.shapes import Message, Preference
-from ponder.training.preference_encode import Encoded, encode_chat, encode_completion
 
 log = logging.getLogger("ponder")
 
@@ -38,7 +38,7 @@ class Pair:
     @property
     def length(self) -> int:
         """Padded tokens that the pair costs: both sides share a micro-batch, padded to the longer one."""
-        return 2 * max(len(self.chosen.ids), len(self.rejected.ids))
+        return 2 * max(len(self.chosen), len(self.rejected))
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Pairs:
     @property
     def digest(self) -> str:
         """A hash of all token ids and masks, in order."""
-        content = [[list(side.ids), list(map(int, side.mask))] for p in self.pairs for side in (p.chosen, p.rejected)]
+        content = [[side.ids, list(map(int, side.mask))] for p in self.pairs for side in (p.chosen, p.rejected)]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     @property
@@ -68,41 +68,43 @@ def template_arguments(pair: Preference) -> Mapping[str, Any]:
 
 def encode_pairs(
     examples: Sequence[Preference], tokenizer: Any, max_length: int, truncation: Truncation,
-    arguments_of: TemplateArguments = template_arguments,
+    arguments_of: TemplateArguments = template_arguments, ends: Sequence[int] = (),
 ) -> Pairs:  # fmt: skip
     """Tokenise; leave out what cannot be learnt from.
 
     max_length: tokens of prompt and completion at most. truncation: what becomes of a longer side: the pair is dropped,
     the end of its completion is cut, or it is an error. arguments_of: a row's arguments of the chat template.
-    Raises PonderError for a row whose sides are no answers to its prompt.
+    ends: tokens that end a completion, the first of them for texts; the tokenizer's own where not given.
+    Raises PonderError for a row of which one part is text and another messages, and for arguments of a template that
+    no text goes through.
     """
     pairs: list[Pair] = []
     dropped: dict[str, list[int]] = {}
     cut: list[int] = []
     for example in examples:
-        why = _blank(example)
-        if not why:
-            arguments = arguments_of(example)
-            sides = [_side(example, name, tokenizer, arguments) for name in ("chosen", "rejected")]
-            longest = max(len(side.ids) for side in sides)
-            if longest > max_length and truncation == "error":
-                raise PonderError(
-                    f"row {example.row}: {longest} tokens, more than {max_length} (max_length); shorten it, or set "
-                    "truncation to drop or cut"
-                )
-            if longest > max_length and truncation == "drop":
-                why = f"longer than {max_length} tokens"
-            else:
-                chosen, rejected = (_head(side, max_length) for side in sides)
-                if not any(chosen.mask) or not any(rejected.mask):
-                    why = f"prompt fills the {max_length} tokens"
-                elif tuple(chosen.ids) == tuple(rejected.ids):
-                    why = "chosen and rejected are equal" + (" once cut" if longest > max_length else "")
-                else:
-                    pairs.append(Pair(chosen, rejected, example.row))
-                    cut += [example.row] if longest > max_length else []
-        if why:
-            dropped.setdefault(why, []).append(example.row)
+        try:
+            chosen, rejected = _sides(example, tokenizer, ends, arguments_of(example))
+        except Unusable as error:
+            dropped.setdefault(error.reason, []).append(example.row)
+            continue
+        longest = max(len(chosen), len(rejected))
+        if longest > max_length and truncation == "error":
+            raise PonderError(
+                f"row {example.row}: {longest} tokens, more than {max_length} (max_length); shorten it, or set "
+                "truncation to drop or cut"
+            )
+        pair = Pair(chosen.cut(max_length), rejected.cut(max_length), example.row)
+        if longest > max_length and truncation == "drop":
+            why = f"longer than {max_length} tokens"
+        elif not (pair.chosen.learnt and pair.rejected.learnt):
+            why = f"the prompt fills the {max_length} tokens"
+        elif pair.chosen.ids == pair.rejected.ids:
+            why = "chosen and rejected are equal" + (" once cut" if longest > max_length else "")
+        else:
+            pairs.append(pair)
+            cut += [example.row] if longest > max_length else []
+            continue
+        dropped.setdefault(why, []).append(example.row)
     return Pairs(tuple(pairs), {why: tuple(rows) for why, rows in dropped.items()}, tuple(cut))
 
 
@@ -116,41 +118,31 @@ def warn_of(what: str, found: Pairs) -> None:
         log.warning("%d of %d %s %s%s (row %s)", len(rows), total, what, verb, why, named)
 
 
-def _head(side: Encoded, max_length: int) -> Encoded:
-    return side if len(side.ids) <= max_length else Encoded(side.ids[:max_length], side.mask[:max_length])
-
-
-def _blank(example: Preference) -> str:
+def _sides(
+    example: Preference, tokenizer: Any, ends: Sequence[int], arguments: Mapping[str, Any]
+) -> tuple[Encoded, Encoded]:  # fmt: skip
+    """Both sides, or the reason why one of them cannot be learnt from, as `Unusable`."""
+    found = []
     for name in ("chosen", "rejected"):
-        side = getattr(example, name)
-        texts = [side] if isinstance(side, str) else [_said(m) for m in side if m.get("role") == "assistant"]
-        if texts and not any(text.strip() for text in texts):
-            return f"{name} is empty"
-    return ""
+        said = getattr(example, name)
+        if isinstance(said, str) and arguments:
+            raise PonderError(f"row {example.row}: chat_template_kwargs are given, but {name} is text; give messages")
+        try:
+            said = said if isinstance(said, str) else _without_prompt(example.prompt, said)
+            side = encode_completion(
+                tokenizer, example.prompt, said, row=example.row, ends=ends, template_arguments=arguments
+            )
+        except Unusable as error:
+            raise Unusable(example.row, f"{name}: {error.reason}") from error
+        found.append(side)
+    return found[0], found[1]
 
 
-def _said(message: Message) -> str:
-    parts = (message.get("reasoning_content"), message.get("content"), message.get("tool_calls"))
-    return "".join(str(part) for part in parts if part)
-
-
-def _side(example: Preference, name: str, tokenizer: Any, arguments: Mapping[str, Any]) -> Encoded:
-    """One side's tokens. A prompt that is text before messages is the user's turn (unless they repeat it)."""
-    prompt, side = example.prompt, getattr(example, name)
-    where = f"row {example.row}"
-    if isinstance(side, str):
-        if not isinstance(prompt, str):
-            raise PonderError(f"{where}: prompt is a list of messages and {name} is text; give both as lists, or text")
-        if arguments:
-            raise PonderError(f"{where}: chat_template_kwargs are given, but its prompt is text; give messages")
-        return encode_completion(tokenizer, prompt, side)
-    asked: tuple[Message, ...] = ({"role": "user", "content": prompt},) if isinstance(prompt, str) else tuple(prompt)
-    said = tuple(side)
-    if [_key(m) for m in said[: len(asked)]] == [_key(m) for m in asked]:
-        said = said[len(asked) :]
-    if not said or said[-1].get("role") != "assistant":
-        raise PonderError(f"{where}: {name} does not end with an assistant's turn; a completion is what was answered")
-    return encode_chat(tokenizer, (*asked, *said), prompt=len(asked), **arguments)
+def _without_prompt(prompt: str | Sequence[Message], said: Sequence[Message]) -> Sequence[Message]:
+    """What follows the prompt, where a side is the whole conversation (as in UltraFeedback's rows)."""
+    asked: Sequence[Message] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    repeated = [_key(m) for m in said[: len(asked)]] == [_key(m) for m in asked]
+    return said[len(asked) :] if repeated else said
 
 
 def _key(message: Message) -> tuple[Any, Any]:
