@@ -1,8 +1,8 @@
 """Scores of responses: a number a response from an outcome model, a number a step from a process model.
 
-Rows are tokenised as in training: prompt, then response (or step after step, each with the separator behind it), each
-on its own, nothing added but the end token behind a whole response. Scoring is deterministic, without gradient, rows of
-like length together.
+Rows are tokenised here for training and for scoring alike: prompt and response with the end token behind them, or
+prompt and step after step, each with the separator behind it. Scoring is deterministic, without gradient, rows of like
+length together.
 
 Shape letters: B rows, T positions, N scores.
 """
@@ -19,7 +19,9 @@ import torch
 
 from ponder.core.errors import PonderError
 from ponder.core.steps import AGGREGATES, aggregate, split_steps
+from ponder.models.encode import encode_completion
 from ponder.models.heads import Kind, LoadedHead, load_head, separator_ids
+from ponder.models.turns import Message
 
 __all__ = ["AGGREGATES", "OutcomeScorer", "StepScorer", "StepTokens", "aggregate", "outcome_scores", "split_steps",
            "step_logits", "tokens_of", "tokens_of_steps"]  # fmt: skip
@@ -36,16 +38,25 @@ class StepTokens:
     ends: tuple[int, ...]
 
 
-def tokens_of(tokenizer: Any, prompt: str, response: str) -> tuple[int, ...]:
-    """A row for an outcome model: prompt and response as they are, and the end token where it is not there yet."""
-    ids = [*_ids(tokenizer, prompt), *_ids(tokenizer, response)]
-    end = tokenizer.eos_token_id
-    return tuple(ids if end is None or ids[-1:] == [end] else [*ids, end])
+def tokens_of(
+    tokenizer: Any, prompt: str | Sequence[Message], response: str | Sequence[Message], row: int = 0
+) -> tuple[int, ...]:
+    """A row for an outcome model: prompt and response, up to and with the response's end token.
+
+    Texts are joined as they are; messages go through the chat template (`ponder.models.encode`).
+    Raises Unusable for an empty response.
+    """
+    encoded = encode_completion(tokenizer, prompt, response, row=row)
+    return encoded.ids[: max(at for at, learnt in enumerate(encoded.mask) if learnt) + 1]
 
 
 def tokens_of_steps(tokenizer: Any, prompt: str, steps: Sequence[str], step_separator: str) -> StepTokens:
-    """A row for a process model, made as TRL's PRM trainer makes it: the separator's tokens behind each step's."""
+    """A row for a process model, made as TRL's PRM trainer makes it: each part on its own, the separator behind each
+    step, the beginning-of-text token where the tokenizer wants one."""
     ids, ends, behind = _ids(tokenizer, prompt), [], separator_ids(tokenizer, step_separator)
+    bos = getattr(tokenizer, "bos_token_id", None)
+    if bos is not None and ids[:1] != [bos] and tokenizer("")["input_ids"][:1] == [bos]:
+        ids = [bos, *ids]
     for step in steps:
         ids += [*_ids(tokenizer, step), *behind]
         ends.append(len(ids) - 1)
@@ -85,11 +96,14 @@ class OutcomeScorer:
         prompts: rendered texts (template applied), one a response. responses: texts as a sampler gives them.
         Raises PonderError for lists of different lengths, a row beyond the model's context, a score that is not finite.
         """
-        rows = [tokens_of(self.head.tokenizer, p, r) for p, r in _zipped(prompts, responses, "responses")]
-        most = self.head.context_length  # where all but the end token fits, it stays away
+        tokenizer, most = self.head.tokenizer, self.head.context_length
+        # An empty response is one too, where a policy gives it: the end token alone.
+        end = tokenizer.eos_token or ""
         rows = [
-            row[:most] if len(row) == most + 1 and row[-1] == self.head.tokenizer.eos_token_id else row for row in rows
+            tokens_of(tokenizer, p, r if r.strip() else r + end) for p, r in _zipped(prompts, responses, "responses")
         ]
+        # Where all but the end token fits, it stays away: a policy that fills its context is scored too.
+        rows = [row[:most] if len(row) == most + 1 else row for row in rows]
         found = _scored(
             self.head, rows, rows, lambda part: outcome_scores(self.head.model, part), lambda row: 1, self.token_budget
         )
