@@ -52,3 +52,35 @@ def _cell(estimate: Mapping[str, Any], interval: bool) -> str:
         return "-"
     text = f"{value:.2f}" if value <= 1 else f"{value:.1f}"
     return f"{text} ({low:.2f}-{high:.2f})" if interval and low is not None else text
+
+
+def show_stages(table: Mapping[str, Any]) -> None:
+    """Print a pipeline's stage table (`ponder.pipelines.stage_table`): figures, intervals below, then what agrees."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ponder.pipelines.stage_table import cell_text
+
+    columns = [column for column in table["columns"] if not column["key"].startswith("kind/")]
+    drawn = Table(title=table["title"], title_justify="left", box=None, header_style="bold", pad_edge=False)
+    drawn.add_column("", no_wrap=True)
+    for column in columns:
+        drawn.add_column(column["title"], justify="right")
+    for row in table["rows"]:
+        told = []
+        for column in columns:
+            cell = row["cells"].get(column["key"])
+            text = cell_text(cell, column["percent"], interval=False)
+            spread = cell_text(cell, column["percent"]).removeprefix(text).strip(" ()") if cell else ""
+            told.append(f"{text}\n[dim]{spread}[/dim]" if spread else text)
+        drawn.add_row(row["name"], *told)
+    console = Console()
+    console.print(drawn)
+    for check in table.get("checks", ()):
+        gap = check["difference"]
+        points = "" if gap.get("value") is None else f" {100 * gap['value']:+.1f}"
+        if gap.get("low") is not None:
+            points += f" ({100 * gap['low']:+.1f} to {100 * gap['high']:+.1f})"
+        console.print(f"  {check['verdict']:15} {check['told']}:{points}", highlight=False)
+    for note in table.get("notes", ()):
+        console.print(note, highlight=False)

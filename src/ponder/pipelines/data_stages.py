@@ -21,6 +21,7 @@ from ponder.models.chat import renderer
 from ponder.models.load import load_model
 from ponder.models.scorers import OutcomeScorer
 from ponder.pipelines.mix import MixSettings, training_mix
+from ponder.rewards.judge import judged_text
 from ponder.sampling.local import LocalSampler
 from ponder.training.distributed import World
 
@@ -45,9 +46,7 @@ class SampleSettings(Settings):
         return SamplingParams(self.n, self.max_completion_length, self.temperature, self.top_p)
 
 
-def sample_traces(
-    cfg: Mapping[str, Any], folder: Path, *, world: World, model: Path | str
-) -> Mapping[str, Any]:
+def sample_traces(cfg: Mapping[str, Any], folder: Path, *, world: World, model: Path | str) -> Mapping[str, Any]:
     """`traces.jsonl`: graded samples of `model` on training problems.
 
     cfg: `name` (keys the draw), `mix`, `sample` (`SampleSettings`), `prompt_style`, `seed`. Goes on where it was
@@ -57,9 +56,7 @@ def sample_traces(
     problems = training_mix(mix, settings.problems, f"{cfg['name']} {cfg['seed']}", settings.general_share)
     assert_no_held_out(problems, held_out_of(()), str(cfg["name"]))
     loaded = load_model(str(model))
-    sampler = LocalSampler(
-        loaded.model, loaded.tokenizer, context_length=loaded.context_length, eos_ids=loaded.eos_ids
-    )
+    sampler = LocalSampler(loaded.model, loaded.tokenizer, context_length=loaded.context_length, eos_ids=loaded.eos_ids)
     render = renderer(loaded.tokenizer, cfg["prompt_style"])
     provenance = {"teacher": str(cfg.get("teacher", cfg["name"])), "source": "local", "style": cfg["prompt_style"],
                   "temperature": settings.temperature, "stage": cfg["name"]}  # fmt: skip
@@ -121,5 +118,5 @@ def scored(rows: Sequence[Trace], scorer: Path, prompt_style: str) -> list[Trace
 
 
 def answer_of(row: Mapping[str, Any]) -> str:
-    """What a person reads of a trace: its response; all of it where the thought has no end."""
-    return str(row.get("response") or "").strip() or str(row["completion"]).strip()
+    """What a person reads of a trace, and what the reward model is shown: its answer, without thought and tags."""
+    return judged_text(str(row["completion"]), "answer")

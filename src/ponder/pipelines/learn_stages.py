@@ -49,9 +49,7 @@ def fine_tune(
 fine_tune.version = 1  # type: ignore[attr-defined]
 
 
-def make_pairs(
-    cfg: Mapping[str, Any], folder: Path, *, world: World, traces: Path, **more: Path
-) -> Mapping[str, Any]:
+def make_pairs(cfg: Mapping[str, Any], folder: Path, *, world: World, traces: Path, **more: Path) -> Mapping[str, Any]:
     """`pairs.jsonl`: of a general request's sampled answers, one that people like better and one that they like less.
 
     People are stood in for by `taste`. cfg: `kinds` (of general request), `pairs_per_problem`, `half` (`even` or `odd`
@@ -108,11 +106,12 @@ def _pairs(problem: str, found: Sequence[Trace], most: int, seed: int) -> list[d
 
 def taste(row: Mapping[str, Any]) -> float:
     """How much people of the miniature world like an answer: that it does what was asked (and is not rude, and refuses
-    what would do harm) counts 1, that it speaks the language of the question up to 0.5, that it stands where an answer
-    should and nothing follows it 0.25."""
-    language = str(row["data"].get("lang") or "en")
-    said = share_of_language(answer_of(row), language)
-    return float(row["correct_lenient"] is True) + 0.5 * said + 0.25 * float(row["correct"] is True)
+    what would do harm) counts 1, that it speaks the language of the question up to 0.5. Words of no language count as
+    the question's; a long answer where a few words were asked for costs up to 0.25."""
+    text, language = answer_of(row), str(row["data"].get("lang") or "en")
+    said = share_of_language(text, language) if text else 0.0
+    longer = max(0, len(text.split()) - 2 * max(1, len(str(row["answer"]).split())))
+    return float(row["correct_lenient"] is True) + 0.5 * said - min(0.25, 0.05 * longer)
 
 
 def train_preference_model(

@@ -17,6 +17,7 @@ from ponder.models.load import load_model
 from ponder.models.scorers import OutcomeScorer
 from ponder.pipelines.mix import MixSettings, held_out_problems
 from ponder.pipelines.sampled import sampled_rows
+from ponder.rewards.judge import judged_text
 from ponder.rewards.readability import readability
 from ponder.training.distributed import World
 
@@ -60,13 +61,13 @@ def measure_stage(
     if world.first:
         told = {problem.id: problem for problem in problems}
         for row in rows:
-            row["readability"] = readability(row["output"], row["language"]).value
+            row["readability"] = readability(row["output"], row["language"]).score
             row["language_consistency"] = 1.0 - float(row["behaviours"]["language_mixing"])
         general = [row for row in rows if row["task"] in mix.general]
         if judge is not None and general:
             scorer = OutcomeScorer(judge)
             prompts = [render(told[row["id"]]) for row in general]
-            scores = scorer.score(prompts, [final_answer(row) for row in general])
+            scores = scorer.score(prompts, [judged_text(row["output"], "answer") for row in general])
             for row, score in zip(general, scores, strict=True):
                 row["preference"] = score
         spec = spec_of(problems, settings.params, cfg["prompt_style"], seed)
@@ -76,9 +77,3 @@ def measure_stage(
 
 
 measure_stage.version = 1  # type: ignore[attr-defined]
-
-
-def final_answer(row: Mapping[str, Any]) -> str:
-    """What a person reads of a response: what follows its thought, and all of it where the thought has no end."""
-    output = str(row["output"])
-    return output.rpartition("</think>")[2].strip() or output

@@ -14,6 +14,7 @@ from ponder.report.reward import behaviour_changes, reward_report
 from ponder.report.rewards import rewards_section
 from ponder.report.samples import write_sample_pages
 from ponder.report.settings import settings
+from ponder.report.stages import same_questions, stage_table, stages
 from ponder.report.ways import ways
 
 
@@ -31,7 +32,11 @@ def build_report(run_dir: Path) -> Path:
     }
     changes = behaviour_changes(records)
     paying = ways(records)
-    body = headline(records) + paying + curves(records) + changes + examples(records) + _samples(records, pages)
+    told = stage_table(run_dir, list(records.unread))
+    if told is not None:  # a pipeline of many stages: its table says more than one before and after
+        body = stages(told) + same_questions(records, told) + curves(records) + changes + _samples(records, pages)
+    else:
+        body = headline(records) + paying + curves(records) + changes + examples(records) + _samples(records, pages)
     paid = rewards_section(records)
     body += reward_report(records) + paid + settings(records)
     links = [("#result", "Result"), ("#curves", "Curves"), ("#examples", "Before and after"), ("#samples", "Samples")]
@@ -40,7 +45,10 @@ def build_report(run_dir: Path) -> Path:
         links.insert(-1, ("#rewards", "What was paid for"))
     if changes:
         links.insert(2, ("#changes", "Behaviours"))
-    if paying:
+    if told is not None:
+        links[0:1] = [("#stages", "Stages"), ("#questions", "Questions")]
+        links = [link for link in links if link[0] != "#examples"]
+    elif paying:
         links.insert(1, ("#ways", "What pays"))
     path = run_dir / "report.html"
     write_atomic(path, page(_title(records), _lead(records), body, links))
