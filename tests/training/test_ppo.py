@@ -25,7 +25,7 @@ from ponder.core.types import Completion, Problem, Score
 from ponder.models.heads import load_head, new_value_model
 from ponder.models.load import load_model
 from ponder.models.logprobs import token_logprobs
-from ponder.objectives.gae import Moments
+from ponder.objectives.gae import Moments, value_loss, whiten
 from ponder.training import ppo_credit
 from ponder.training.collect import Clock, collect
 from ponder.training.critic import token_values
@@ -182,10 +182,8 @@ def test_whitening_can_be_left_out_and_rewards_scaled() -> None:
 
 
 def test_what_the_limit_cut_off_is_worth_what_the_critic_says_or_nothing_or_is_left_out() -> None:
-    ended, carried, masked = (
-        lessons(make_ppo_team(scale_rewards="none", lam=1.0, **changes))[0][0]
-        for changes in ({}, {"bootstrap_truncated": True}, {"mask_truncated_completions": True})
-    )
+    variants: tuple[dict[str, Any], ...] = ({}, {"bootstrap_truncated": True}, {"mask_truncated_completions": True})
+    ended, carried, masked = (lessons(make_ppo_team(scale_rewards="none", lam=1.0, **more))[0][0] for more in variants)
     cut = 0
     for row, episode in enumerate(ended.parts[0].episodes):
         inside = ended.parts[0].batch.mask_BT[row]
@@ -212,7 +210,7 @@ def gradients(team: PPOTeam, found: list[Lesson]) -> tuple[torch.Tensor, torch.T
         optimizer.gradient.zero_()
         for lesson in found:
             for part in lesson.parts:
-                share(team, lesson.extent, part)[0].backward()  # type: ignore[no-untyped-call]
+                share(team, lesson.extent, part)[0].backward()
         told.append(optimizer.gradient.clone())
     return told[0], told[1]
 
@@ -258,7 +256,7 @@ def test_the_critics_loss_leaves_the_policy_alone_and_the_other_way_round() -> N
     lesson = lessons(team)[0][0]
     for optimizer in (team.actor.optimizer, team.value_optimizer):
         optimizer.gradient.zero_()
-    share_of_value_loss(team, lesson.extent, lesson.parts[0])[0].backward()  # type: ignore[no-untyped-call]
+    share_of_value_loss(team, lesson.extent, lesson.parts[0])[0].backward()
     assert not team.actor.optimizer.gradient.any() and team.value_optimizer.gradient.any()
 
 
@@ -351,7 +349,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_then_stops(
 ) -> None:
     from ponder.training import ppo_step as steps
 
-    real = steps.value_loss
+    real = value_loss
     monkeypatch.setattr(steps, "value_loss", lambda *a: (real(*a)[0] * math.nan, real(*a)[1]))
     with pytest.raises(PonderError, match="step 2: the gradient was not finite 3 times in a row"):
         run_ppo(World(), tmp_path, {"max_steps": 4, "max_nonfinite": 3})
@@ -366,8 +364,8 @@ SHARED: tuple[dict[str, Any], ...] = (
 )
 
 
-def _two_steps(world: World) -> list[tuple[torch.Tensor, torch.Tensor, list[dict[str, Any]], Any]]:
-    results = []
+def _two_steps(world: World) -> list[tuple[Any, ...]]:
+    results: list[tuple[Any, ...]] = []
     for changes in SHARED:
         team, place, told = make_ppo_team(world, adam_epsilon=0.1, **changes), Place(), []
         for _ in range(2):
@@ -381,9 +379,8 @@ def _two_steps(world: World) -> list[tuple[torch.Tensor, torch.Tensor, list[dict
 
 def test_two_processes_are_one() -> None:
     for alone, shared in zip(_two_steps(World()), launch(_two_steps, 2), strict=True):
-        for model, before in ((0, flat(make_model())), (1, flat(make_critic()))):
-            assert float((alone[model] - shared[model]).abs().max()) < 1e-6
-            assert float((alone[model] - before).abs().max()) > 1e-4
+        for a, b, before in zip(alone[:2], shared[:2], (flat(make_model()), flat(make_critic())), strict=True):
+            assert float((a - b).abs().max()) < 1e-6 and float((a - before).abs().max()) > 1e-4
         for left, right in zip(alone[2], shared[2], strict=True):
             assert left == pytest.approx(right, rel=1e-4, abs=1e-6)
         assert sum(alone[3], []) == pytest.approx(sum(shared[3], []), abs=1e-4)
@@ -517,7 +514,7 @@ def test_a_value_model_that_cannot_be_is_refused(tmp_path: Path) -> None:
 
 def test_whitening_by_the_rank_or_the_micro_batch_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The micro-batch test has teeth: advantages whitened a part at a time give another gradient."""
-    real = ppo_credit.whiten
+    real = whiten
     monkeypatch.setattr(
         ppo_credit, "whiten", lambda values, mask, whole, *a, **k: real(values, mask, Moments.of(values, mask), *a, **k)
     )
