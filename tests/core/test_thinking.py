@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ponder.core.thinking import TAGS, parse
+from ponder.core.thinking import NO_THOUGHT, TAGS, closes_thought, opens_thought, parse
 
 WELL_FORMED = [
     ("<think>a</think><answer>b</answer>", "a", "b"),
@@ -80,3 +80,34 @@ def test_where_the_prompt_opened_the_thought() -> None:
     assert parse("</think><answer>b</answer>", opened=True).fault == "empty thought"
     assert parse("a and no end", opened=True).thought == "a and no end"
     assert parse("<answer>b</answer>", opened=True).answer is None  # it stands inside the thought
+
+
+AT_ONCE = [  # text, fault, answer: where the prompt closed the thought
+    ("<answer>5</answer>", "", "5"),
+    ("\n <answer> b\nc </answer>\n", "", "b\nc"),
+    ("", "no <answer>", None),
+    ("5", "no <answer>", None),
+    ("<answer>5", "no </answer>", None),
+    ("<think>a</think><answer>5</answer>", "a thought where none was asked for", "5"),
+    ("a</think><answer>5</answer>", "a thought where none was asked for", "5"),
+    ("2+3=5 <answer>5</answer>", "text before the answer", "5"),
+    ("<answer>5</answer> Done.", "text after the answer", "5"),
+    ("<answer> </answer>", "empty answer", ""),
+    ("<answer>5</answer><answer>5</answer>", "2 times <answer>", "5"),
+    ("</answer><answer>", "text before the answer", None),
+    ("</answer>5<answer>6", "text before the answer", None),
+]
+
+
+@pytest.mark.parametrize(("text", "fault", "answer"), AT_ONCE)
+def test_answers_at_once(text: str, fault: str, answer: str | None) -> None:
+    parsed = parse(text, closed=True)
+    assert (parsed.well_formed, parsed.fault, parsed.answer) == (not fault, fault, answer)
+
+
+def test_what_a_prompt_did_to_the_thought() -> None:
+    for prompt in ("q", "", "</think>", "a thought </think>", "<think>\na\n</think>\n\n"):
+        assert not opens_thought(prompt) and not closes_thought(prompt)
+    assert opens_thought("assistant\n<think>\n") and not closes_thought("assistant\n<think>\n")
+    for prompt in ("assistant\n" + NO_THOUGHT, "<think></think>", "<think>\n\n</think>\n"):
+        assert closes_thought(prompt) and not opens_thought(prompt)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ponder.core.errors import PonderError
+from ponder.core.thinking import NO_THOUGHT
 from ponder.core.types import Completion, Finish, Problem, SamplingParams, Score
 from ponder.evals import compare, evaluate, merge, read_result, shard, spec_of, summary, write_result
 from ponder.evals.summary import MEASURES, validation_metrics
@@ -265,3 +266,19 @@ def test_results_are_written_and_read(tmp_path: Path) -> None:
         read_result(path)
     with pytest.raises(PonderError, match="no evaluation result"):
         read_result(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "correct", "lenient", "fault"),
+    [
+        ("<answer>GOLD</answer>", True, True, ""),
+        ("<think>a</think><answer>GOLD</answer>", False, True, "a thought where none was asked for"),
+        ("0+0=0 <answer>GOLD</answer>", False, True, "text before the answer"),
+    ],
+)
+def test_template_that_closed_the_thought(text: str, correct: bool, lenient: bool, fault: str) -> None:
+    """Asked to answer at once, an answer alone is well formed, and a thought is not."""
+    (row,) = evaluate(
+        Script(text), TASK.problems("test", 1), lambda p: p.prompt + NO_THOUGHT, SamplingParams(n=1), 0, tasks=TASKS
+    )
+    assert (row["correct"], row["correct_lenient"], row["fault"]) == (correct, lenient, fault)

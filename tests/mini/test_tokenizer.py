@@ -121,6 +121,100 @@ def test_the_template_renders_and_drops_earlier_thoughts(tokenizer: PreTrainedTo
     assert list(whole) == ids(tokenizer, third)
 
 
+BEFORE_MODES = (
+    "{% for message in messages %}"
+    "{% set content = message['content'] %}"
+    "{% if message['role'] == 'assistant' and not loop.last and '</think>' in content %}"
+    "{% set content = content.split('</think>')[-1] | trim %}"
+    "{% endif %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + content + '<|im_end|>' + '\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+"""The template that the shipped weights, the golden runs and R1-Zero's prompts were made with."""
+
+TOLD = ["", "  a ", "x\n y ", "<think>\nab\n</think>\n<answer>5</answer>", "</think>", "<think>\n\n</think>\n\n7",
+        "a/think b", "/thinking", "no_think", "/no_think.", "x</think>y</think> z", "{{ 1 }} {% if %}"]  # fmt: skip
+TALKS = st.lists(
+    st.tuples(st.sampled_from(["system", "user", "assistant", "tool"]), st.sampled_from(TOLD)), min_size=1, max_size=5
+)
+
+
+def test_without_a_flag_nothing_is_rendered_otherwise(tokenizer: PreTrainedTokenizerFast) -> None:
+    @settings(max_examples=400, deadline=None)
+    @given(TALKS, st.booleans())
+    def holds(talk: list[tuple[str, str]], prompt: bool) -> None:
+        messages = [{"role": role, "content": content} for role, content in talk]
+        before, now, thinking = (
+            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt, **more)
+            for more in ({"chat_template": BEFORE_MODES}, {}, {"enable_thinking": True})
+        )
+        assert before == now == thinking
+
+    holds()
+
+
+CLOSED = "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+OPEN = "<|im_start|>assistant\n"
+SAYS = "<|im_start|>user\n{}<|im_end|>\n".format
+MODES = [  # system turn, user turns, argument, what is rendered
+    ("/no_think", ["q"], None, SAYS("q") + CLOSED),
+    ("/think", ["q"], None, SAYS("q") + OPEN),
+    ("/think", ["q"], False, SAYS("q") + OPEN),  # a flag wins over the argument
+    ("/no_think", ["q"], True, SAYS("q") + CLOSED),
+    (None, ["q"], False, SAYS("q") + CLOSED),
+    (None, ["q"], True, SAYS("q") + OPEN),
+    (None, ["q /no_think"], None, SAYS("q") + CLOSED),
+    (None, ["/no_think\n  a\n\n b  c"], None, SAYS("a\n\nb  c") + CLOSED),
+    (None, ["/no_think"], None, SAYS("") + CLOSED),
+    (None, ["/no_think q /think"], None, SAYS("q") + OPEN),  # the last one holds
+    ("/no_think", ["/think q"], None, SAYS("q") + OPEN),
+    ("/think", ["/no_think q", "r"], None, SAYS("q") + SAYS("r") + CLOSED),  # and stays for later turns
+    (None, ["/no_think q", "r /think"], None, SAYS("q") + SAYS("r") + OPEN),
+    ("Be kind. /no_think", ["q"], None, "<|im_start|>system\nBe kind.<|im_end|>\n" + SAYS("q") + CLOSED),
+    ("", ["q"], False, "<|im_start|>system\n<|im_end|>\n" + SAYS("q") + CLOSED),  # empty without a flag: it stays
+    (None, ["what is a/no_think path?"], None, SAYS("what is a/no_think path?") + OPEN),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("system", "asked", "argument", "wanted"), MODES)
+def test_modes(
+    tokenizer: PreTrainedTokenizerFast, system: str | None, asked: list[str], argument: bool | None, wanted: str
+) -> None:
+    talk = [{"role": "system", "content": system}] if system is not None else []
+    talk += [{"role": "user", "content": text} for text in asked]
+    more = {} if argument is None else {"enable_thinking": argument}
+    assert tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True, **more) == wanted
+
+
+ANSWER = "<answer>5</answer>"
+REPLIES: list[tuple[dict[str, str], bool | None, str]] = [  # the last turn, the argument, what follows its header
+    ({"content": ANSWER, "reasoning_content": " r "}, None, f"<think>\nr\n</think>\n{ANSWER}"),
+    ({"content": f"<think>\na\n</think>{ANSWER}", "reasoning_content": "r"}, None, f"<think>\na\n</think>{ANSWER}"),
+    ({"content": ANSWER, "reasoning_content": ""}, None, ANSWER),
+    ({"content": ANSWER}, False, f"<think>\n\n</think>\n\n{ANSWER}"),
+    ({"content": ANSWER, "reasoning_content": "r"}, False, f"<think>\n\n</think>\n\n{ANSWER}"),
+    ({"content": f"<think>\n\n</think>\n{ANSWER}"}, False, f"<think>\n\n</think>\n\n{ANSWER}"),
+    # A thought all the same, after the closed one: what a leak looks like, and a pair's worse side.
+    ({"content": f"<think>\na\n</think>\n{ANSWER}"}, False,
+     f"<think>\n\n</think>\n\n<think>\na\n</think>\n{ANSWER}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reply", "argument", "wanted"), REPLIES)
+def test_a_reply_in_its_mode(
+    tokenizer: PreTrainedTokenizerFast, reply: dict[str, str], argument: bool | None, wanted: str
+) -> None:
+    """Behind the prompt of its mode; once another turn follows, only the answer is left."""
+    more = {} if argument is None else {"enable_thinking": argument}
+    talk = [{"role": "user", "content": "q"}, {"role": "assistant", **reply}]
+    whole = tokenizer.apply_chat_template(talk, tokenize=False, **more)
+    assert whole == SAYS("q") + OPEN + wanted + "<|im_end|>\n"
+    assert whole.startswith(tokenizer.apply_chat_template(talk[:1], tokenize=False, add_generation_prompt=True, **more))
+    later = tokenizer.apply_chat_template([*talk, talk[0]], tokenize=False, **more)
+    assert later == SAYS("q") + OPEN + ANSWER + "<|im_end|>\n" + SAYS("q")
+
+
 def test_a_conversation_of_the_corpus_is_the_template(
     tokenizer: PreTrainedTokenizerFast, corpus: list[Document]
 ) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
 TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
+NO_THOUGHT = f"{THINK_OPEN}\n\n{THINK_CLOSE}\n\n"
+"""An empty thought, closed: what a template writes into the prompt where the model is to answer at once."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Parsed:
     thought: the text of the first thought (to the end of the text where it is never closed), or "".
     rest: what follows the thought; the whole text where there is none.
     answer: the text of the first `<answer>` outside the thought, or None.
-    well_formed: exactly one non-empty thought, then exactly one non-empty answer, and nothing else.
+    well_formed: exactly one non-empty thought (none at all where the prompt closed it), then exactly one non-empty
+        answer, and nothing else.
     fault: what breaks the form, in a few words; "" when well formed.
     """
 
@@ -30,8 +33,23 @@ class Parsed:
     fault: str
 
 
-def parse(text: str, opened: bool = False) -> Parsed:
-    """Take a completion apart. `opened`: the prompt's template already wrote `<think>`."""
+def opens_thought(prompt: str) -> bool:
+    """Whether a completion of `prompt` begins inside a thought, because its template already wrote `<think>`."""
+    return prompt.rstrip().endswith(THINK_OPEN)
+
+
+def closes_thought(prompt: str) -> bool:
+    """Whether `prompt` ends with an empty thought, closed (`NO_THOUGHT`): its completion is to answer at once."""
+    end = prompt.rstrip()
+    return end.endswith(THINK_CLOSE) and end.removesuffix(THINK_CLOSE).rstrip().endswith(THINK_OPEN)
+
+
+def parse(text: str, opened: bool = False, closed: bool = False) -> Parsed:
+    """Take a completion apart.
+
+    opened: the prompt's template already wrote `<think>`. closed: it wrote a whole, empty thought; then any other one
+    is a fault.
+    """
     whole = THINK_OPEN + text if opened and not text.lstrip().startswith(THINK_OPEN) else text
     start = whole.find(THINK_OPEN)
     end = whole.find(THINK_CLOSE, start if start >= 0 else 0)
@@ -41,7 +59,7 @@ def parse(text: str, opened: bool = False) -> Parsed:
     else:
         thought, rest = "", whole
     answer = _between(rest, ANSWER_OPEN, ANSWER_CLOSE)
-    fault = _fault(whole, thought, answer)
+    fault = _fault_at_once(text, answer) if closed else _fault(whole, thought, answer)
     return Parsed(thought.strip(), rest.strip(), answer, not fault, fault)
 
 
@@ -72,3 +90,18 @@ def _fault(whole: str, thought: str, answer: str | None) -> str:
     if whole[places[3] + len(ANSWER_CLOSE) :].strip():
         return "text after the answer"
     return ""
+
+
+def _fault_at_once(text: str, answer: str | None) -> str:
+    if THINK_OPEN in text or THINK_CLOSE in text:
+        return "a thought where none was asked for"
+    for tag in (ANSWER_OPEN, ANSWER_CLOSE):
+        count = text.count(tag)
+        if count != 1:
+            return f"no {tag}" if count == 0 else f"{count} times {tag}"
+    before, _, rest = text.partition(ANSWER_OPEN)
+    if before.strip():
+        return "text before the answer"
+    if not (answer or "").strip():
+        return "empty answer"
+    return "text after the answer" if rest.partition(ANSWER_CLOSE)[2].strip() else ""

@@ -17,7 +17,7 @@ from typing import Any
 import ponder
 from ponder.core.errors import PonderError
 from ponder.core.records import explained, read_jsonl, write_atomic, write_json_atomic
-from ponder.core.thinking import THINK_OPEN, parse
+from ponder.core.thinking import closes_thought, opens_thought, parse
 from ponder.core.types import Completion, Problem, Sampler, SamplingParams, Task
 from ponder.evals.behaviours import measure
 from ponder.evals.summary import summary
@@ -81,7 +81,7 @@ def judge(
     (unknown) where the grader does not know or the sampler gave up.
     """
     text = completion.text
-    parsed = parse(text, opened=prompt.rstrip().endswith(THINK_OPEN))
+    parsed = parse(text, opened=opens_thought(prompt), closed=closes_thought(prompt))
     if getattr(task, "whole", False):  # a program, a text that follows instructions: all that follows the thought
         lenient = parsed.answer or parsed.rest or None
     else:

@@ -1,7 +1,8 @@
 """Prompts: from a bare question to the text that a model continues.
 
 A style is a row of `STYLES`. Those that begin with `chat` go through the tokenizer's own chat template; the others are
-plain text, for base models without one.
+plain text, for base models without one. Styles in `FLAGS` ask for a mode, in both ways that templates know: a flag in
+the system turn and the argument `enable_thinking`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,12 @@ STYLES: dict[str, str] = {
     "qa": "Question: {question}\nAnswer:",
     "qa-cot": "Question: {question}\nAnswer: {cot}",
     "r1-zero": R1_ZERO,
+    "chat-think": "{question}",
+    "chat-no-think": "{question}",
 }
+
+FLAGS = {"chat-think": "/think", "chat-no-think": "/no_think"}
+"""What the system turn of a style says, so that a model of two modes (Qwen3, SmolLM3, `mini`) answers in that one."""
 
 
 def renderer(
@@ -43,7 +49,8 @@ def renderer(
     """A function from a problem, or a bare question, to the prompt's text in `style`.
 
     template_arguments: passed on to the chat template (`enable_thinking=False`, say).
-    Raises PonderError for an unknown style, or a chat style where the tokenizer has no chat template.
+    Raises PonderError for an unknown style, or a chat style where the tokenizer has no chat template, or none that
+    knows the style's mode.
     """
     if style not in STYLES:
         raise PonderError(f"unknown prompt style {style!r}: one of {', '.join(STYLES)}")
@@ -53,14 +60,35 @@ def renderer(
     if not tokenizer.chat_template:
         plain = ", ".join(s for s in STYLES if not s.startswith("chat"))
         raise PonderError(f"the tokenizer has no chat template for style {style!r}: use one of {plain}")
+    if style in FLAGS:
+        if not knows_modes(tokenizer):
+            raise PonderError(
+                f"the chat template knows no enable_thinking and no {FLAGS[style]}, which style {style!r} asks for; "
+                "use style chat, or the tokenizer of a model with two modes"
+            )
+        template_arguments = {"enable_thinking": style == "chat-think", **template_arguments}
 
     def render(asked: Problem | str) -> str:
-        message = {"role": "user", "content": _filled(text, asked)}
         return str(
-            tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True, **template_arguments)
+            tokenizer.apply_chat_template(
+                asked_in(style, asked), tokenize=False, add_generation_prompt=True, **template_arguments
+            )
         )
 
     return render
+
+
+def asked_in(style: str, asked: Problem | str) -> list[dict[str, str]]:
+    """The messages that ask in a chat style: before an answer of its mode they make a row to train on."""
+    system = [{"role": "system", "content": FLAGS[style]}] if style in FLAGS else []
+    return [*system, {"role": "user", "content": _filled(STYLES[style], asked)}]
+
+
+def knows_modes(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template reads `enable_thinking` or the flags."""
+    template = tokenizer.chat_template
+    text = " ".join(template.values()) if isinstance(template, dict) else str(template or "")
+    return "enable_thinking" in text or "/no_think" in text
 
 
 def _filled(text: str, asked: Problem | str) -> str:
