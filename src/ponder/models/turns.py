@@ -144,7 +144,7 @@ def with_thoughts(tokenizer: Any, messages: Sequence[Message], row: int = 0, **a
     content. A template that knows `reasoning_content` gets it; for another the thought is written before the content,
     as `<think>`, newline, thought, newline, `</think>`, newline.
     """
-    thoughts = {at: thought for at, m in enumerate(messages) if (thought := _thought(m))}
+    thoughts = {at: thought for at, m in enumerate(messages) if (thought := thought_of(m))}
     if not any(name in message for message in messages for name in _REASONING):
         return list(messages)
     knows = bool(thoughts) and knows_reasoning(tokenizer, row, **arguments)
@@ -179,7 +179,8 @@ def keeps_thought(tokenizer: Any, row: int = 0, **arguments: Any) -> bool:
     return _OTHER in render_chat(tokenizer, messages, row, **arguments)
 
 
-def _thought(message: Message) -> str:
+def thought_of(message: Message) -> str:
+    """The message's thought where it is a field of its own, else ""."""
     for name in _REASONING:
         value = message.get(name)
         if isinstance(value, str) and value.strip():
