@@ -98,7 +98,7 @@ def _table(title: str, heads: list[str], rows: list[list[str]]) -> None:
     print(title)  # no title of the table's: it would be broken at the table's width
     table = Table(box=None, header_style="bold", pad_edge=False)
     for at, head in enumerate(heads):
-        table.add_column(head, justify="right" if at else "left", no_wrap=not at)
+        table.add_column(head, justify="right" if at else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     Console().print(table, markup=False)

@@ -260,13 +260,17 @@ def _ask(sampler: Asker, work: _Work, shown: _Shown) -> None:
 
 def table_of(counts: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The counts as heads and rows of one table: a row a task, and `all`; for the terminal and for reports."""
-    heads = ["", "samples", "right", "wrong", "unknown", "truncated", "failed", "well formed", "tokens", "cost"]
+    columns = {
+        "samples": "samples", "right": "right", "wrong": "wrong", "unknown": "unknown", "cut": "truncated",
+        "failed": "failed", "formed": "well_formed",
+    }  # fmt: skip
     rows = [(name, part) for name, part in counts["tasks"].items()]
     rows += [("all", counts)] if len(rows) != 1 else []
-    names = [head.replace(" ", "_") for head in heads[1:-2]]
+    heads = ["", *columns, "tokens", "cost"]
     return heads, [
         [
-            name, *(str(part[column]) for column in names), str(part["prompt_tokens"] + part["completion_tokens"]),
+            name, *(str(part[column]) for column in columns.values()),
+            str(part["prompt_tokens"] + part["completion_tokens"]),
             "-" if part["cost"] is None else f"{part['cost']:.4f}",
         ]
         for name, part in rows

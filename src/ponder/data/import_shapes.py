@@ -96,7 +96,8 @@ def read_row(where: str, row: Any, number: int = 0) -> Read:
     cells = as_row(where, row)
     about = {name: cells[name] for name in ABOUT if given(cells.get(name))}
     if all(isinstance(cells.get(name), kind) for name, kind in NEEDED.items()):
-        finish = cells.get("finish") if cells.get("finish") in ("stop", "length", "abort") else "stop"
+        told: dict[str, Finish] = {"length": "length", "abort": "abort"}
+        finish = told.get(str(cells.get("finish")), "stop")
         return Read(
             problem_of(cells), cells.get("prompt"), (cells["completion"],), (finish,), 0, {}, cells["provenance"]
         )

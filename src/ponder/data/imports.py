@@ -9,6 +9,8 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +55,11 @@ def import_traces(
         results = _results(source, split, config, faults, counts)
         while batch := list(itertools.islice(results, TOGETHER)):
             jobs = [
-                (read, number, text, finish, _next(samples, read.problem.id))
+                _Job(read, number, text, finish, _next(samples, read.problem.id))
                 for number, read in batch
                 for text, finish in zip(read.texts, read.finishes, strict=True)
             ]
-            made = graders().map(lambda job: _trace(*job, Path(str(source)).name, teacher), jobs)
+            made = graders().map(partial(_trace, source=Path(str(source)).name, teacher=teacher), jobs)
             for trace in made:
                 counts["no_answer"] += trace["correct"] is None and not _gradable(trace)
                 overall.add(trace)
@@ -103,12 +105,22 @@ def _gradable(trace: Trace) -> bool:
     return bool(trace["answer"].strip()) or trace["task"] in ("code", "ifeval")
 
 
-def _trace(read: Read, number: int, text: str, finish: Finish, sample: int, source: str, teacher: str | None) -> Trace:
+@dataclass(frozen=True)
+class _Job:
+    read: Read
+    number: int
+    text: str
+    finish: Finish
+    sample: int
+
+
+def _trace(job: _Job, source: str, teacher: str | None) -> Trace:
+    read = job.read
     named = next((str(read.about[name]) for name in WRITERS if read.about.get(name)), None)
     provenance = {
-        "teacher": teacher or named, "source": "import", "file": source, "row": number, "stage": "import",
+        "teacher": teacher or named, "source": "import", "file": source, "row": job.number, "stage": "import",
         **({"columns": dict(read.about)} if read.about else {}), **read.provenance,
     }  # fmt: skip
-    completion = Completion((), (), (), text, finish)
-    trace = trace_of(read.problem, completion, prompt=read.prompt, sample=sample, provenance=provenance)
+    completion = Completion((), (), (), job.text, job.finish)
+    trace = trace_of(read.problem, completion, prompt=read.prompt, sample=job.sample, provenance=provenance)
     return {**trace, "prompt_tokens": None, "completion_tokens": None}
