@@ -22,8 +22,9 @@ from ponder.core.thinking import parse
 from ponder.data.duplicates import normal_key
 from ponder.data.filter import verdict_of
 from ponder.data.held_out import HeldOut, assert_no_held_out, problem_in
-from ponder.data.trace import grade, joined
+from ponder.data.trace import grade
 from ponder.rewards.language import words_by_language
+from ponder.sampling.endpoint.wire import joined
 
 Trace = Mapping[str, Any]
 Count = Callable[[str], int]

@@ -12,7 +12,7 @@ from typing import Any
 from ponder.core.errors import PonderError
 from ponder.data.filter import FilterSettings, Took, filter_traces, verdict_of
 from ponder.data.held_out import EvaluationSet, HeldOut, assert_no_held_out, problem_in
-from ponder.data.trace import joined
+from ponder.sampling.endpoint.wire import joined
 from ponder.tasks.shapes import Completed
 
 Trace = Mapping[str, Any]

@@ -6,6 +6,7 @@ again with the right answer as a hint (rationalisation); keep what ends with the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,12 +17,13 @@ from ponder.core.thinking import THINK_OPEN
 from ponder.core.types import Problem
 from ponder.data.filter import verdict_of
 from ponder.data.held_out import problem_in
-from ponder.data.trace import joined
+from ponder.sampling.endpoint.wire import joined
 
 Trace = Mapping[str, Any]
 Render = Callable[[Problem], str]
 
 HINTS: dict[str, str] = {
+    "none": "{question}",
     "parentheses": "{question} ({answer})",
     "line": "{question}\n{cue} {answer}",
     "told": (
@@ -30,7 +32,8 @@ HINTS: dict[str, str] = {
     ),
 }
 """How the answer is put beside the question. parentheses: the paper's form for GSM8K (section 4.4), meant for a model
-that continues examples; told: for a model that follows instructions; line: as pages of worked problems have it."""
+that continues examples; told: for a model that follows instructions; line: as pages of worked problems have it; none:
+to compare with."""
 
 CUES = {"en": "Answer:", "de": "Antwort:"}
 
@@ -52,7 +55,9 @@ def hinted(problem: Problem, form: str, answer: str | None = None) -> Problem:
     if not answer.strip():
         raise PonderError(f"problem {problem.id} has no answer to give as a hint")
     cue = CUES.get(str(problem.data.get("lang", "en")), CUES["en"])
-    text = HINTS[form].replace("{cue}", cue).replace("{answer}", answer).replace("{question}", problem.prompt)
+    parts = {"cue": cue, "answer": answer, "question": problem.prompt}
+    # In one pass: a question or an answer may hold braces of its own.
+    text = re.sub(r"\{(cue|answer|question)\}", lambda match: parts[match[1]], HINTS[form])
     return replace(problem, prompt=text)
 
 
@@ -82,7 +87,7 @@ def failed(problems: Sequence[Problem], traces: Sequence[Trace]) -> list[Problem
     return [problem for problem in problems if problem.id in known and problem.id not in right]
 
 
-def without_hint(traces: Sequence[Trace], render: Render, form: str) -> tuple[list[dict[str, Any]], int]:
+def without_hint(traces: Sequence[Trace], render: Render) -> tuple[list[dict[str, Any]], int]:
     """Rationalised traces as if the question alone had been asked, and how many gave the hint away and were dropped.
 
     render: the prompt without the hint. The thought that the hinted prompt opened is opened in the text.
@@ -96,7 +101,7 @@ def without_hint(traces: Sequence[Trace], render: Render, form: str) -> tuple[li
         whole = str(row["completion"])
         if str(row.get("prompt") or "").rstrip().endswith(THINK_OPEN):
             whole = joined(str(row.get("reasoning") or ""), str(row.get("response") or ""))
-        provenance = {**dict(row.get("provenance") or {}), "stage": "rationalised", "hint": form}
+        provenance = {**dict(row.get("provenance") or {}), "stage": "rationalised"}
         rows.append({**row, "prompt": render(problem_in(row)), "completion": whole, "provenance": provenance})
     return rows, gave_away
 
