@@ -143,6 +143,11 @@ def test_by_words(code: str) -> None:
     assert 0.2 < share_of_language(SAID[code] + " " + SAID[other], code) < 0.9
 
 
+def test_english_words_that_other_languages_have_too_are_no_mixing() -> None:
+    said = "Two cars per row, due to a non-zero sine: the sin of it plus no more come to the son, so hay is in the car."
+    assert share_of_language(said, "en") == 1.0
+
+
 # ---- by the detector ----
 
 

@@ -17,7 +17,7 @@ from ponder.rewards.plain import prose
 
 Detector = Literal["auto", "words", "langid"]
 
-# No word that is also an English one or a term of arithmetic (plus, sin, come, car).
+# No word of the last three that is also an English one or a term of arithmetic (plus, sin, per, non, due, car).
 _COMMON = {
     "en": """the of and to is that it for on with as are this be at by from or have not but what all were when we there
         your which their if each how them then these some would make like into has two more could than first been who
@@ -25,12 +25,12 @@ _COMMON = {
     "de": """der die das und ist nicht ein eine einer einem einen eines zu dem des mit auf für von sich auch es er sie
         wir ihr ich wie im bei oder nach aus wenn nur noch werden mehr wird sein haben kann müssen diese dieser dann
         weil dass aber zum zur sind jetzt doch zwei drei vier fünf zahl antwort frage prüfe richtig falsch""",
-    "fr": """le les et est une dans pour que qui sur avec pas ce cette sont nous vous ils elle mais ou où donc alors si
-        plus au aux par être avoir fait deux trois réponse nombre car puis""",
-    "es": """el los las y es una para que con no por su al lo como más pero sus este esta son entre cuando muy sin sobre
-        también hay donde desde entonces porque dos tres respuesta número""",
-    "it": """il lo gli e è una per che con non sono del della come più ma anche questo questa quando dove perché allora
-        quindi due tre risposta numero nel nella""",
+    "fr": """le les et est une dans que qui sur avec pas ce cette sont nous vous ils elle mais ou où donc alors si
+        au aux par être avoir fait deux trois réponse nombre puis""",
+    "es": """el los las y es una para que con por su al lo como más pero sus este esta entre cuando muy
+        también donde desde entonces porque dos tres respuesta número""",
+    "it": """il lo gli e è una che con sono del della più ma anche questo questa quando dove perché allora
+        quindi tre risposta numero nel nella""",
 }
 
 _SCRIPTS = (
