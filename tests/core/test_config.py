@@ -193,3 +193,11 @@ def test_the_recipes_that_come_with_ponder_are_found():
     assert written <= set(config.recipe_names())
     for name in written:
         assert load_recipe(name)["pipeline"], f"recipes/{name}.yaml names its pipeline"
+
+
+def test_merge_keys_share_settings_between_the_stages_of_a_recipe():
+    text = "a: &one {rate: 1, steps: 2}\nb: {<<: *one, steps: 3}\nc: {<<: *one}"
+    one, other = {"rate": 1, "steps": 2}, {"rate": 1, "steps": 3}
+    assert config.read_yaml(text, "x") == {"a": one, "b": other, "c": one}
+    with pytest.raises(PonderError, match="given twice"):
+        config.read_yaml("b: {steps: 3, steps: 4}", "x")

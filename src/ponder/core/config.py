@@ -120,7 +120,10 @@ def recipe_names() -> dict[str, Path]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain scalars, and no repeated key. (In PyYAML's own 1.1, 1e-6 is text, `no` is false, 1:30 is 90.)"""
+    """YAML 1.2's plain scalars, merge keys (`<<: *name`), and no repeated key.
+
+    (In PyYAML's own 1.1, 1e-6 is text, `no` is false, 1:30 is 90.)
+    """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
@@ -134,6 +137,7 @@ class _Loader(yaml.SafeLoader):
 
 
 for _tag, _pattern, _first in (
+    ("merge", r"^<<$", ["<"]),
     ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
     ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
     ("int", r"^[-+]?[0-9]+$", list("-+0123456789")),

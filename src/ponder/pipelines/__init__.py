@@ -35,7 +35,10 @@ class Pipeline:
 
 def pipeline_table() -> dict[str, Pipeline]:
     """Every pipeline by name (imported here, so that `ponder --help` need not load torch)."""
+    from ponder.pipelines.distill import DISTILL
     from ponder.pipelines.mini_base import MINI_BASE
+    from ponder.pipelines.r1 import R1
     from ponder.pipelines.r1_zero import R1_ZERO
+    from ponder.pipelines.sft_rl import SFT_RL
 
-    return {pipeline.name: pipeline for pipeline in (R1_ZERO, MINI_BASE)}
+    return {pipeline.name: pipeline for pipeline in (R1_ZERO, R1, DISTILL, SFT_RL, MINI_BASE)}

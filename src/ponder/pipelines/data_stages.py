@@ -70,6 +70,19 @@ def sample_traces(cfg: Mapping[str, Any], folder: Path, *, world: World, model: 
 sample_traces.version = 1  # type: ignore[attr-defined]
 
 
+def import_traces(cfg: Mapping[str, Any], folder: Path, *, world: World, file: Path) -> Mapping[str, Any]:
+    """`traces.jsonl`: traces that were made elsewhere. Raises PonderError for a row that is none, or is held out."""
+    if not world.first:
+        return {}
+    rows = read_traces(file)
+    assert_no_held_out(rows, held_out_of(()), str(file))
+    write_rows(folder / TRACES, rows)
+    return {"traces": len(rows)}
+
+
+import_traces.version = 1  # type: ignore[attr-defined]
+
+
 def keep_traces(
     cfg: Mapping[str, Any], folder: Path, *, world: World, traces: Path, scorer: Path | None = None
 ) -> Mapping[str, Any]:
@@ -98,7 +111,7 @@ def keep_traces(
         passed, table = filter_traces(part, settings)
         passed = passed[: cfg.get("rows") or None]
         told[name] = table_as_json(table, part, passed)
-        kept += passed
+        kept += [dict(row) for row in passed]
     assert_no_held_out(kept, held_out_of(()), str(cfg["name"]))
     write_rows(folder / KEPT, kept)
     write_rows(folder / SFT_ROWS, [messages_of(row, thought=cfg.get("thought", "keep")) for row in kept])

@@ -24,7 +24,7 @@ from ponder.training.supervised import HARMLESS, SupervisedSettings
 PAIRS = "pairs.jsonl"
 
 
-def lasting(settings: SupervisedSettings) -> dict[str, Any]:
+def lasting_rows(settings: SupervisedSettings) -> dict[str, Any]:
     """The settings that make the stage what it is: how often to save or log is not among them."""
     kept = {name: type(settings).model_fields[name].default for name in HARMLESS}
     return settings.model_copy(update=kept).model_dump(mode="json")
@@ -35,7 +35,7 @@ def fine_tune(
 ) -> Mapping[str, Any]:
     """SFT of `model` on the rows of every folder (`sft.jsonl` in it) or file in `data`.
 
-    cfg: `sft` (what `lasting` gives). sft: the same with what may change between a stop and a start.
+    cfg: `sft` (what `lasting_rows` gives). sft: the same with what may change between a stop and a start.
     """
     loaded = load_model(str(model), dtype="float32")
     rows: list[Example] = []
@@ -119,7 +119,7 @@ def train_preference_model(
 ) -> Mapping[str, Any]:
     """An outcome model of the pairs in the folder `pairs`; the last tenth is held out to measure it with.
 
-    cfg: `training` (what `lasting` gives), `seed`. training: the same with what may change between stop and start.
+    cfg: `training` (what `lasting_rows` gives), `seed`. training: the same with what may change between stop and start.
     """
     head = new_outcome_model(load_model(str(model), dtype="float32"), seed=cfg["seed"])
     rows = [row for row in read_examples(pairs / PAIRS, "preference") if isinstance(row, Preference)]

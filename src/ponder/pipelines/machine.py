@@ -6,19 +6,20 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from ponder.core.errors import PonderError
 from ponder.core.records import usable_cores
-from ponder.core.store import Run
+from ponder.core.store import NotReady, Run
 from ponder.models.load import parameter_count
 from ponder.pipelines import Plan
 from ponder.pipelines.estimate import LIKELY_LENGTH, matrix_rate, memory_gb, sampling_seconds, training_seconds
 from ponder.sandbox.choice import VARIABLE
 from ponder.tasks import PROGRAMS, runnable
-from ponder.training.distributed import launch, under_torchrun
+from ponder.training.distributed import World, launch, under_torchrun
 
 S = TypeVar("S")
 
@@ -82,6 +83,25 @@ def start(settings: Any, where: str) -> tuple[Any, Machine]:
         told = f"{machine.processes} {'process' if machine.processes == 1 else 'processes'}, {threads}"
         print(f"{where}: {told}", file=sys.stderr)
     return settings, machine
+
+
+def reported(fn: Callable[..., Any], settings: Any, out: Path, machine: Machine) -> Path:
+    """Do what is left of `fn(world, settings, out, ready_only)` and draw the report; returns its path.
+
+    Where everything is done already, no process is started and the page stays as it is.
+    """
+    page = out / "report.html"
+    try:
+        fn(World(), settings, out, ready_only=True)
+        if page.exists():
+            return page
+    except NotReady:
+        machine.launch(fn, (settings, out))
+    if os.environ.get("RANK", "0") != "0":  # under torchrun: one rank draws the page
+        return page
+    from ponder.report import build_report
+
+    return build_report(out)
 
 
 def planned(

@@ -7,7 +7,6 @@ by RL alone. Every model is measured on the same held-out problems; the table st
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,49 +14,21 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from ponder.core.config import Settings
-from ponder.core.store import NotReady, Run, read_manifest
-from ponder.data.filter import FilterSettings
+from ponder.core.store import Run, read_manifest
 from ponder.models.load import resolve_model
 from ponder.pipelines import Pipeline, Plan
 from ponder.pipelines.data_stages import SampleSettings, keep_traces, sample_traces
-from ponder.pipelines.learn_stages import fine_tune, make_pairs, train_preference_model
-from ponder.pipelines.learn_stages import lasting as lasting_rows
-from ponder.pipelines.machine import Machine, planned, start
+from ponder.pipelines.learn_stages import fine_tune, lasting_rows, make_pairs, train_preference_model
+from ponder.pipelines.machine import Machine, planned, reported, start
 from ponder.pipelines.measure import MeasureSettings, measure_stage
 from ponder.pipelines.mix import MixSettings
+from ponder.pipelines.parts import DataStage, RLStage, rl_told
 from ponder.pipelines.r1_table import r1_table
-from ponder.pipelines.rl import lasting, train_rl
+from ponder.pipelines.rl import train_rl
 from ponder.pipelines.together import stage
 from ponder.training.distributed import World
 from ponder.training.reward_model import RewardSettings
-from ponder.training.settings import GRPO_ALIASES, GRPOSettings
-from ponder.training.sft import SFTSettings
-
-Entries = tuple[str | dict[str, Any], ...]
-
-
-class RLStage(Settings):
-    """A stage of reinforcement learning: what it draws, what it pays for, how it learns."""
-
-    problems: int = Field(3500, ge=1)
-    general_share: float = Field(0.0, ge=0, le=1)
-    """Share of the problems that are general requests."""
-    rewards: Entries = ("accuracy", "format")
-    """As a recipe names them; `outcome_model` without a path is the reward model that this run trains."""
-    grpo: GRPOSettings = GRPOSettings()
-
-
-class DataStage(Settings):
-    """A stage that makes data: samples, and which of them are kept."""
-
-    sample: SampleSettings = SampleSettings()
-    filter: FilterSettings = FilterSettings()
-    """For reasoning problems."""
-    general: FilterSettings = FilterSettings(right=False, well_formed=True, which="best", max_per_problem=1)
-    """For general requests; `which: best` goes by the reward model's score."""
-    rows: int = Field(0, ge=0)
-    """Rows kept at most of either sort; 0 is all."""
-    sft: SFTSettings = SFTSettings()
+from ponder.training.settings import GRPO_ALIASES
 
 
 class PreferenceStage(Settings):
@@ -125,19 +96,8 @@ NAMES = {
 
 def run(settings: R1Settings, out: Path) -> Path:
     """Do what is left of the run in `out`; returns the report's path."""
-    out = Path(out)
     settings, machine = start(settings, "r1")
-    try:
-        _run(World(), settings, out, ready_only=True)
-        if (out / "report.html").exists():
-            return out / "report.html"
-    except NotReady:
-        machine.launch(_run, (settings, out))
-    if os.environ.get("RANK", "0") != "0":  # under torchrun: one rank draws the page
-        return out / "report.html"
-    from ponder.report import build_report
-
-    return build_report(out)
+    return reported(_run, settings, Path(out), machine)
 
 
 def _run(world: World, s: R1Settings, out: Path, ready_only: bool = False) -> None:
@@ -146,9 +106,8 @@ def _run(world: World, s: R1Settings, out: Path, ready_only: bool = False) -> No
     base, small = resolve_model(s.model), resolve_model(s.student)
 
     def reinforce(name: str, part: RLStage, model: Path | str, **more: Path) -> Path:
-        told = part.model_dump(mode="json", exclude={"grpo"})
-        cfg = {**common, "name": name, **told, "grpo": lasting(part.grpo)}
-        return stage(world, run_, name, train_rl, cfg, {"grpo": part.grpo}, model=model, **more) / "model"
+        told, harmless = rl_told(name, part, common)
+        return stage(world, run_, name, train_rl, told, harmless, model=model, **more) / "model"
 
     def sample(name: str, settings: SampleSettings, model: Path | str) -> Path:
         cfg = {**common, "name": name, "sample": settings.model_dump(mode="json")}
@@ -157,7 +116,7 @@ def _run(world: World, s: R1Settings, out: Path, ready_only: bool = False) -> No
     def keep(name: str, part: DataStage, traces: Path, **more: Path) -> Path:
         cfg = {"name": name, "filter": part.filter.model_dump(mode="json"), "prompt_style": s.prompt_style}
         cfg |= {"general": part.general.model_dump(mode="json"), "general_kinds": list(general_kinds(s.data))}
-        return stage(world, run_, name, keep_traces, {**cfg, "rows": part.rows}, traces=traces, **more)
+        return stage(world, run_, name, keep_traces, {**cfg, "rows": part.rows}, None, traces=traces, **more)
 
     def tune(name: str, part: DataStage, model: Path | str, **data: Path) -> Path:
         cfg = {"sft": lasting_rows(part.sft)}
@@ -195,7 +154,7 @@ def _run(world: World, s: R1Settings, out: Path, ready_only: bool = False) -> No
     trained = {"zero": zero, "cold": cold, "rl": reasoning, "sft": both, "r1": final, "distilled": distilled}
     trained["alone"] = alone
     tokens = {name: tokens_of_stage(model.parent) for name, model in trained.items()}
-    stage(world, run_, "table", r1_table, {"mix": common["mix"], "names": NAMES, "trained": tokens}, **measured)
+    stage(world, run_, "table", r1_table, {"mix": common["mix"], "names": NAMES, "trained": tokens}, None, **measured)
 
 
 def tokens_of_stage(folder: Path) -> float | None:
@@ -233,7 +192,7 @@ def plan(settings: R1Settings, out: Path) -> list[Plan]:
         a = part.sample
         add(names[0], f"{a.problems} problems x {a.n} samples", of, a.problems * a.n, a.max_completion_length)
         add(names[1], "filters, and a table of what each took", of)
-        kept = part.rows or round(a.problems * min(a.n, part.filter.max_per_problem or a.n) * KEPT_SHARE)
+        kept = part.likely_rows
         tokens = kept * of.length(a.max_completion_length) * part.sft.num_train_epochs
         add(names[2], f"SFT on about {kept} rows, {part.sft.num_train_epochs:g} epochs", learner, 0, 0, tokens)
 
@@ -259,9 +218,6 @@ def plan(settings: R1Settings, out: Path) -> list[Plan]:
     add("table", "one row a model, with intervals", machine)
     return rows
 
-
-KEPT_SHARE = 0.7
-"""Share of traces that filters are guessed to keep, before anything is sampled."""
 
 _ALIASES = {f"{part}.grpo.{theirs}": f"{part}.grpo.{ours}" for part in RL for theirs, ours in GRPO_ALIASES.items()}
 R1 = Pipeline("r1", R1Settings, run, plan, _ALIASES)

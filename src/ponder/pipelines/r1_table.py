@@ -11,18 +11,8 @@ from ponder.core.records import write_json_atomic
 from ponder.evals import read_result
 from ponder.evals.metrics import Estimate
 from ponder.pipelines.mix import MixSettings
-from ponder.pipelines.stage_table import (
-    Column,
-    Row,
-    as_table,
-    difference,
-    figures,
-    in_kinds,
-    mean,
-    share,
-    win_rates,
-    write_table,
-)
+from ponder.pipelines.models_table import checked, columns_of
+from ponder.pipelines.stage_table import Column, Row, as_table, difference, figures, mean, win_rates, write_table
 from ponder.training.distributed import World
 
 PUBLISHED = {
@@ -68,26 +58,6 @@ TAKEN_TOGETHER = ("reasoning", "form", "instructions", "preference", "language",
 """The columns whose mean says which model is best over all of them."""
 
 
-def columns_of(mix: MixSettings, tasks: Sequence[str]) -> list[Column]:
-    """The table's columns. tasks: those that occur in the rows; general ones count for instructions and preference."""
-    general = [task for task in tasks if task in mix.general] if mix.general_train_file is None else []
-    if mix.general_train_file is not None:
-        general = [task for task in tasks if task not in ("rows", "math", "choice", "code", *mix.reasoning)]
-    reasoning = [task for task in tasks if task not in general]
-    right = lambda row: row["correct"]  # noqa: E731
-    columns = [
-        Column("reasoning", "reasoning", share(right, in_kinds(reasoning))),
-        Column("form", "well formed", share(lambda row: row["well_formed"])),
-        Column("instructions", "instructions", share(right, in_kinds(general))),
-        Column("preference", "preferred to base", mean("win")),
-        Column("language", "one language", mean("language_consistency")),
-        Column("readability", "readable", mean("readability")),
-        Column("length", "tokens", mean("tokens"), percent=False, better=""),
-    ]
-    columns += [Column(f"kind/{task}", task.replace("_", " "), share(right, in_kinds([task]))) for task in reasoning]
-    return columns
-
-
 def r1_table(cfg: Mapping[str, Any], folder: Path, *, world: World, **measured: Path) -> Mapping[str, Any]:
     """The stage: `table.json` (rows, shapes that the paper reports and whether they hold here, what was published).
 
@@ -109,7 +79,10 @@ def r1_table(cfg: Mapping[str, Any], folder: Path, *, world: World, **measured: 
         cells[name]["together"] = sum(values) / len(values) if values else None
     columns.insert(6, Column("together", "mean of these", mean("none")))
     columns.insert(8, Column("trained", "tokens trained on", mean("none"), percent=False, better=""))
-    checks = [checked(shape, rows, known) for shape in SHAPES if shape.a in rows and shape.b in rows]
+    checks = [
+        checked(asdict(shape), rows[shape.a], rows[shape.b], known[shape.column]) for shape in SHAPES
+        if shape.a in rows and shape.b in rows
+    ]  # fmt: skip
     checks.append(best_of_all(cells, [n for n in ("base", "zero", "cold", "rl", "sft", "r1") if n in rows]))
     titles = {cfg["names"][name]: cells[name] for name in order}
     table = as_table("after each stage, the same held-out problems", columns, titles, checks=checks,
@@ -120,14 +93,6 @@ def r1_table(cfg: Mapping[str, Any], folder: Path, *, world: World, **measured: 
 
 
 r1_table.version = 1  # type: ignore[attr-defined]
-
-
-def checked(shape: Shape, rows: Mapping[str, Sequence[Row]], columns: Mapping[str, Column]) -> dict[str, Any]:
-    """Whether a published difference shows here: `agrees`, `does not agree` (the other way round) or `not shown`."""
-    gap, seen = difference(rows[shape.a], rows[shape.b], columns[shape.column])
-    opposite = {"higher": "lower", "lower": "higher"}[shape.expected]
-    verdict = {shape.expected: "agrees", opposite: "does not agree"}.get(seen, "not shown")
-    return {"told": shape.told, "column": shape.column, "verdict": verdict, "difference": asdict(gap)}
 
 
 def best_of_all(cells: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
