@@ -13,6 +13,7 @@ from ponder.core.seeds import random_of
 from ponder.tasks.shapes import Preference
 from ponder.training.distributed import World
 from ponder.training.preference import PreferenceSettings, train_preference
+from ponder.training.preference_rows import Pair, encode_pairs
 
 TEMPLATE = (
     "{% for m in messages %}{{ m['role'][0] + '=' }}"
@@ -49,8 +50,16 @@ def make_settings(**changes: Any) -> PreferenceSettings:
 
 
 def run(
-    world: World, out_dir: Path, changes: Mapping[str, Any], pairs: Sequence[Preference] | None = None, **more: Any
-) -> dict[str, Any]:
+    world: World, out_dir: Path, changes: Mapping[str, Any], pairs: Sequence[Preference] | None = None,
+    validation: Sequence[Preference] = (), **more: Any,
+) -> dict[str, Any]:  # fmt: skip
     """`train_preference` on the tiny world."""
     found = make_pairs() if pairs is None else pairs
-    return train_preference(make_settings(**changes), make_model(), make_tokenizer(), found, out_dir, world, **more)
+    return train_preference(
+        make_settings(**changes), make_model(), make_tokenizer(), found, out_dir, world, validation=validation, **more
+    )
+
+
+def encoded(pairs: Sequence[Preference]) -> tuple[Pair, ...]:
+    """`pairs` as the tiny world's tokenizer reads them."""
+    return encode_pairs(pairs, make_tokenizer(), 64, "error").pairs
