@@ -47,11 +47,11 @@ def import_traces(
     tasks: dict[str, Tally] = {}
     samples: dict[str, int] = {}
     out = Path(out_file)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    partial.unlink(missing_ok=True)
+    half = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    half.unlink(missing_ok=True)
     with explained(out), contextlib.ExitStack() as stack:
-        stack.callback(lambda: partial.unlink(missing_ok=True))
-        writer = stack.enter_context(JsonlWriter(partial))
+        stack.callback(lambda: half.unlink(missing_ok=True))
+        writer = stack.enter_context(JsonlWriter(half))
         results = _results(source, split, config, faults, counts)
         while batch := list(itertools.islice(results, TOGETHER)):
             jobs = [
@@ -73,7 +73,7 @@ def import_traces(
                 f"{source}: none of {counts['rows']} rows is a trace; the first: {faults[0] if faults else 'empty'}"
             )
         writer.sync()
-        os.replace(partial, out)
+        os.replace(half, out)
         fsync_path(out.parent)
     return {**counts, **overall.as_json(), "tasks": {name: tally.as_json() for name, tally in tasks.items()}}, faults
 

@@ -49,7 +49,7 @@ class Exchange:
     """A client of one endpoint; thread-safe. The key is sent, and is in no message, repr or file."""
 
     def __init__(self, base_url: str, model: str, key: str | None, key_env: str, timeout_s: float) -> None:
-        self.base_url = _address(base_url)
+        self.base_url, self.query = _address(base_url)
         self.model, self.key_env, self.timeout_s = model, key_env, timeout_s
         self._key = key
         self._client: httpx.Client | None = None
@@ -58,7 +58,7 @@ class Exchange:
     def shown(self) -> str:
         """The address without what may be secret in it (a user, a password, a query)."""
         parts = urllib.parse.urlsplit(self.base_url)
-        return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def open(self) -> None:
         """Make the client, before threads share it."""
@@ -89,7 +89,7 @@ class Exchange:
         assert self._client is not None
         deadline = time.monotonic() + self.timeout_s
         limit = httpx.Timeout(self.timeout_s, connect=min(CONNECT_S, self.timeout_s))
-        url, shown = f"{self.base_url}{path}", f"{self.shown}{path}"
+        url, shown = f"{self.base_url}{path}{self.query}", f"{self.shown}{path}"
         chunks, size = [], 0
         try:
             with self._client.stream("POST", url, json=body, timeout=limit) as response:
@@ -135,13 +135,15 @@ class Exchange:
         return text.replace(self._key, "***") if self._key else text
 
 
-def _address(base_url: str) -> str:
-    address = base_url.strip().rstrip("/")
+def _address(base_url: str) -> tuple[str, str]:
+    """The address up to /v1, and its query ("" or "?..."), which some services want on every request."""
+    address, _, query = base_url.strip().partition("?")
+    address = address.rstrip("/")
     for path in ("/chat/completions", "/completions"):
         address = address.removesuffix(path)
     if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
         raise PonderError(f"endpoint {base_url!r} is no address; write it as http://host:port/v1")
-    return address
+    return address, f"?{query}" if query else ""
 
 
 def said(text: str) -> str:
