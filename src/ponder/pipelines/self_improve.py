@@ -23,12 +23,12 @@ from ponder.data.filter import FilterSettings
 from ponder.models.load import resolve_model
 from ponder.pipelines import Pipeline, Plan
 from ponder.pipelines.data_stages import SampleSettings, sample_traces
-from ponder.pipelines.learn_stages import fine_tune, lasting
+from ponder.pipelines.learn_stages import fine_tune, lasting_rows
 from ponder.pipelines.machine import Machine, planned, start
 from ponder.pipelines.measure import MeasureSettings, measure_stage
 from ponder.pipelines.mix import MixSettings
 from ponder.pipelines.self_data import keep_own, rationalise
-from ponder.pipelines.self_table import rounds_table, tell
+from ponder.pipelines.self_table import rounds_table
 from ponder.pipelines.together import stage
 from ponder.training.distributed import World
 from ponder.training.sft import SFTSettings
@@ -62,7 +62,7 @@ class SelfImproveSettings(Settings):
     """Which answers are learnt from; `which` is the rule that chooses among a problem's right ones."""
     scorer: Path | None = None
     """An outcome model (`ponder train reward-model`) whose score `filter.which=best` goes by."""
-    sft: SFTSettings = SFTSettings()
+    sft: SFTSettings = SFTSettings(max_length=0)
 
     @model_validator(mode="before")
     @classmethod
@@ -111,7 +111,7 @@ class StarSettings(SelfImproveSettings):
 
 
 def run(settings: SelfImproveSettings, out: Path, *, name: str) -> Path:
-    """Do what is left of the run in `out`; prints the table and returns the report's path."""
+    """Do what is left of the run in `out`; returns the report's path."""
     out = Path(out)
     settings, machine = start(settings, name)
     try:
@@ -121,7 +121,6 @@ def run(settings: SelfImproveSettings, out: Path, *, name: str) -> Path:
     if os.environ.get("RANK", "0") == "0":  # under torchrun: one rank talks
         from ponder.report import build_report
 
-        tell(out)
         return build_report(out)
     return out / "report.html"
 
@@ -138,7 +137,7 @@ def _rounds(world: World, s: SelfImproveSettings, out: Path, ready_only: bool = 
         rows = {**(rows if s.accumulate else {}), f"rows_{r}": data}
         sft = s.sft.model_copy(update={"seed": seed_of(s.sft.seed, "round", r) >> 32})
         begun = base if s.train_from == "base" else model
-        cfg = {"sft": lasting(sft)}
+        cfg = {"sft": lasting_rows(sft)}
         model = stage(world, run_, f"round-{r}-sft", fine_tune, cfg, {"sft": sft}, model=begun, **rows) / "model"
         measured[f"round-{r}"] = _measured(world, run_, s, common, f"round-{r}", model)
     data_of = {f"data_{r}": out / f"round-{r}-data" for r in range(1, s.rounds + 1)}

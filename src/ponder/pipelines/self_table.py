@@ -18,15 +18,16 @@ from ponder.pipelines.stage_table import (
     difference,
     figures,
     mean,
-    read_table,
     share,
     write_table,
 )
 from ponder.training.distributed import World
 
+RIGHT = Column("right", "right", share(lambda row: row["correct"]))
+LENIENT = Column("lenient", "right, read leniently", share(lambda row: row["correct_lenient"]))
 COLUMNS = (
-    Column("right", "right", share(lambda row: row["correct"])),
-    Column("lenient", "read leniently", share(lambda row: row["correct_lenient"])),
+    RIGHT,
+    LENIENT,
     Column("form", "well formed", share(lambda row: row["well_formed"])),
     Column("length", "tokens", mean("tokens"), percent=False, better=""),
 )
@@ -57,8 +58,12 @@ def rounds_table(cfg: Mapping[str, Any], folder: Path, *, world: World, **made: 
             notes += hint_notes(r, made[f"data_{r}"].parent / f"round-{r}-hints" / HINTS_FILE)
         else:
             notes.append(f"round {r}: {counts['solved']} of {counts['problems']} problems solved")
-    steps = [(a, b) for a, b in [*zip(names, names[1:], strict=False), ("base", names[-1])] if a != b]
-    checks = [compared(a, b, rows, column) for a, b in dict.fromkeys(steps) for column in COLUMNS[:2]]
+    steps = [*zip(names, names[1:], strict=False), ("base", names[-1])]
+    checks = [
+        expected(f"{b} raises {column.title} above {a}", a, b, rows, column)
+        for a, b in dict.fromkeys(steps)
+        for column in (RIGHT, LENIENT)
+    ]
     columns = [*COLUMNS, *COUNTED[: 3 if any("rationalised" in cell for cell in cells.values()) else 2]]
     table = as_table("after each round, the same held-out problems", columns, cells, notes=notes, checks=checks)
     write_table(folder, table)
@@ -68,10 +73,12 @@ def rounds_table(cfg: Mapping[str, Any], folder: Path, *, world: World, **made: 
 rounds_table.version = 1  # type: ignore[attr-defined]
 
 
-def compared(a: str, b: str, rows: Mapping[str, Sequence[Mapping[str, Any]]], column: Column) -> dict[str, Any]:
-    """How b differs from a in a column, paired over problems, for a table's `checks`."""
-    gap, verdict = difference(rows[a], rows[b], column)
-    told = f"{b} against {a}, {column.title}"
+def expected(
+    told: str, a: str, b: str, rows: Mapping[str, Sequence[Mapping[str, Any]]], column: Column
+) -> dict[str, Any]:
+    """A row of a table's `checks`: that b is higher than a in `column`, paired over problems, agrees or does not."""
+    gap, seen = difference(rows[a], rows[b], column)
+    verdict = {"higher": "agrees", "lower": "does not agree"}.get(seen, "not shown")
     return {"told": told, "column": column.key, "verdict": verdict, "difference": asdict(gap)}
 
 
@@ -90,36 +97,7 @@ WORDS = {"answer": "hinted", "other": "another problem's answer as the hint", "n
 
 
 def _points(gap: Mapping[str, Any]) -> str:
-    return _plain({key: None if gap[key] is None else 100 * gap[key] for key in ("value", "low", "high")})
-
-
-def _plain(gap: Mapping[str, Any]) -> str:
     if gap["value"] is None:
         return "-"
-    text = f"{gap['value']:+.1f}"
-    return f"{text} [{gap['low']:+.1f}, {gap['high']:+.1f}]" if gap["low"] is not None else text
-
-
-def tell(out: Path) -> None:
-    """Print the table of a run, its notes and its differences."""
-    table = read_table(out)
-    if table is None:
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(box=None, header_style="bold", pad_edge=False)
-    shown.add_column("", no_wrap=True)
-    for column in table["columns"]:
-        shown.add_column(column["title"], justify="right")
-    for row in table["rows"]:
-        cells = [cell_text(row["cells"].get(column["key"]), column["percent"]) for column in table["columns"]]
-        shown.add_row(row["name"], *cells)
-    print(table["title"])  # no title of the table's: it would be broken at the table's width
-    Console().print(shown, markup=False)
-    for note in table.get("notes", ()):
-        print(note)
-    percent = {column["key"]: column["percent"] for column in table["columns"]}
-    for check in table.get("checks", ()):
-        told = _points(check["difference"]) + " points" if percent[check["column"]] else _plain(check["difference"])
-        print(f"{check['told']}: {told}, {check['verdict']}")
+    text = f"{100 * gap['value']:+.1f}"
+    return f"{text} ({100 * gap['low']:+.1f} to {100 * gap['high']:+.1f})" if gap["low"] is not None else text
