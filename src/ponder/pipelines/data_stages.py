@@ -89,8 +89,8 @@ def keep_traces(
     """`kept.jsonl` and `sft.jsonl` (conversations) of the traces in the folder `traces`, and what each filter took.
 
     cfg: `filter` (for reasoning), `general` (for general requests, kept by what `scorer`, an outcome model, says of
-    their answers), `general_kinds`, `rows` (at most, of each; 0: all), `name`, `prompt_style`, and `thought` as
-    `messages_of` has it.
+    their answers), `general_kinds`, `rows` (at most, of each; 0: all), `name`, `prompt_style`. Traces without a
+    thought are learnt with an empty one.
     """
     if not world.first:
         return {}
@@ -114,12 +114,16 @@ def keep_traces(
         kept += [dict(row) for row in passed]
     assert_no_held_out(kept, held_out_of(()), str(cfg["name"]))
     write_rows(folder / KEPT, kept)
-    write_rows(folder / SFT_ROWS, [messages_of(row, thought=cfg.get("thought", "keep")) for row in kept])
+    write_rows(folder / SFT_ROWS, [messages_of(row, thought="keep" if _thinks(row) else "empty") for row in kept])
     write_json_atomic(folder / FILTERS, told)
     return {"traces": len(rows), "kept": len(kept), **{name: part["kept"] for name, part in told.items()}}
 
 
 keep_traces.version = 1  # type: ignore[attr-defined]
+
+
+def _thinks(row: Mapping[str, Any]) -> bool:
+    return bool(str(row.get("reasoning") or "").strip())
 
 
 def scored(rows: Sequence[Trace], scorer: Path, prompt_style: str) -> list[Trace]:

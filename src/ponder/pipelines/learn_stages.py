@@ -83,7 +83,7 @@ make_pairs.version = 1  # type: ignore[attr-defined]
 
 
 def _pairs(problem: str, found: Sequence[Trace], most: int, seed: int) -> list[dict[str, Any]]:
-    by_text = {answer_of(row): row for row in found}
+    by_text = {text: row for row in found if (text := answer_of(row).strip())}
     ranked = sorted(by_text.items(), key=lambda item: item[0])
     random_of("pairs", seed, problem).shuffle(ranked)
     ranked.sort(key=lambda item: -taste(item[1]))

@@ -23,6 +23,9 @@ from ponder.training.distributed import World
 
 DEFAULT_TEMPERATURE = 1.0
 
+NO_ANSWER = -1e6
+"""What stands for the preference of a response without an answer: any answer is liked better."""
+
 
 class MeasureSettings(Settings):
     """How every stage's model is measured."""
@@ -66,9 +69,12 @@ def measure_stage(
         general = [row for row in rows if row["task"] in mix.general]
         if judge is not None and general:
             scorer = OutcomeScorer(judge)
-            prompts = [render(told[row["id"]]) for row in general]
-            scores = scorer.score(prompts, [judged_text(row["output"], "answer") for row in general])
-            for row, score in zip(general, scores, strict=True):
+            answered = [row for row in general if judged_text(row["output"], "answer").strip()]
+            prompts = [render(told[row["id"]]) for row in answered]
+            scores = scorer.score(prompts, [judged_text(row["output"], "answer") for row in answered])
+            for row in general:
+                row["preference"] = NO_ANSWER
+            for row, score in zip(answered, scores, strict=True):
                 row["preference"] = score
         spec = spec_of(problems, settings.params, cfg["prompt_style"], seed)
         write_result(folder, str(cfg["name"]), spec, rows)
