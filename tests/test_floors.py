@@ -28,7 +28,10 @@ FLOOR = {package: number for number, packages in enumerate(FLOORS) for package i
 APART = 4
 """On this floor siblings never import one another; they meet on the floor above."""
 
-OPTIONAL = {"vllm", "tensorboard", "trackio", "wandb", "triton", "liger_kernel", "datasets", "pyarrow", "reasoning_gym"}
+OPTIONAL = {
+    "vllm", "tensorboard", "trackio", "wandb", "triton", "liger_kernel", "datasets", "pyarrow", "reasoning_gym",
+    "py3langid",
+}  # fmt: skip
 """Never imported at the top of a module: each is an extra, or what an extra brings along."""
 
 

@@ -15,12 +15,25 @@ from typing import Annotated
 import typer
 
 import ponder
-from ponder.cli import data, doctor, evaluate, grade, plan, report, run, sample
+from ponder.cli import (
+    data,
+    data_filter,
+    data_generate,
+    doctor,
+    evaluate,
+    grade,
+    merge,
+    plan,
+    report,
+    run,
+    sample,
+    train,
+)
 from ponder.core.errors import PonderError
 
 app = typer.Typer(
     name="ponder",
-    help="Make language models reason, and measure it. Start with: ponder run r1-zero",
+    help="Make language models reason, and measure it. Start with: ponder run r1-zero (or r1, the whole)",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,7 +60,11 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("sample")(sample.sample)
 app.command("eval")(evaluate.evaluate)
+app.command("train")(train.train)
+data_generate.register(data.data_app)
+data.data_app.command("filter")(data_filter.filter_)
 app.add_typer(data.data_app, name="data")
+app.command("merge")(merge.merge)
 app.command("grade")(grade.grade)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)

@@ -1,4 +1,4 @@
-"""`ponder data`: look at a set of problems before it is used."""
+"""`ponder data`: make training data, keep what is good of it, look at a set of problems before it is used."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEADINGS = {
     "overlap": "rows that overlap with an evaluation set",
 }
 
-data_app = typer.Typer(help="Look at a set of problems before it is used.", no_args_is_help=True)
+data_app = typer.Typer(help="Make, filter and audit training data.", no_args_is_help=True)
 
 
 @data_app.callback()
