@@ -98,9 +98,11 @@ def read_row(where: str, row: Any, number: int = 0) -> Read:
     if all(isinstance(cells.get(name), kind) for name, kind in NEEDED.items()):
         told: dict[str, Finish] = {"length": "length", "abort": "abort"}
         finish = told.get(str(cells.get("finish")), "stop")
-        return Read(
-            problem_of(cells), cells.get("prompt"), (cells["completion"],), (finish,), 0, {}, cells["provenance"]
-        )
+        try:
+            problem = problem_of(cells)
+        except PonderError as error:
+            raise PonderError(f"{where}: {error}") from error
+        return Read(problem, cells.get("prompt"), (cells["completion"],), (finish,), 0, {}, cells["provenance"])
     question, prompt, texts = _texts(where, cells)
     whole = [clean(where, "the answer", text) for text in texts if text.strip()]
     if not whole:

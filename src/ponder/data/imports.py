@@ -69,9 +69,7 @@ def import_traces(
         if not counts["rows"]:
             raise PonderError(f"{source} holds no rows")
         if not overall.rows["samples"]:
-            raise PonderError(
-                f"{source}: none of {counts['rows']} rows is a trace; the first: {faults[0] if faults else 'empty'}"
-            )
+            raise PonderError(f"none of the {counts['rows']} rows is a trace; the first: {faults[0]}")
         writer.sync()
         os.replace(half, out)
         fsync_path(out.parent)
