@@ -73,7 +73,14 @@ def work(spec: Mapping[str, Any]) -> Row:
                 train_ppo(settings, loaded.model, critic, loaded.tokenizer, problems, reward, out, render, **tail)
             else:
                 train_grpo(
-                    GRPOSettings(**common), loaded.model, loaded.tokenizer, problems, reward, out, render, **tail
+                    GRPOSettings(loss_type=spec["loss_type"], **common),
+                    loaded.model,
+                    loaded.tokenizer,
+                    problems,
+                    reward,
+                    out,
+                    render,
+                    **tail,
                 )
             ended = time.process_time()
             rows = read_jsonl(out / "metrics.jsonl")[spec["warmup"] :]
@@ -227,6 +234,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--generations", type=int, default=8, help="completions a prompt, for both (%(default)s)")
     add("--length", type=int, default=160, help="tokens of a completion at most (%(default)s)")
     add("--iterations", type=int, default=1, help="passes over a rollout, for both (%(default)s)")
+    add("--loss-type", default="grpo", help="GRPO's; dapo averages over tokens, as PPO does (%(default)s)")
     add("--learning-rate", type=float, default=3e-4, help="of both policies (%(default)s)")
     add("--value-learning-rate", type=float, default=1e-3, help="of the critic (%(default)s)")
     add("--lam", type=float, default=1.0, help="PPO's lambda (%(default)s)")
