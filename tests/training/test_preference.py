@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +249,22 @@ def test_the_model_that_came_in_is_the_one_that_is_trained(tmp_path: Path) -> No
     assert not same_bits(before, model.state_dict())
     written = weights_of(tmp_path / "model")
     assert same_bits({name: value for name, value in model.state_dict().items() if name in written}, written)
+
+
+def test_lora_trains_adapters_against_the_model_without_them(tmp_path: Path) -> None:
+    changes = {"max_steps": 4, "lora": {"r": 4}, "learning_rate": 3e-2}
+    whole = run(World(), tmp_path / "whole", changes, validation=make_pairs(4, 60))
+    first = next(iter(read_jsonl(tmp_path / "whole" / "metrics.jsonl")))
+    assert first["loss"] == pytest.approx(0.693147, abs=1e-5) and whole["rewards/margins"] > 0.1
+    assert (tmp_path / "whole" / "adapter" / "adapter_model.safetensors").is_file()
+    merged = weights_of(tmp_path / "whole" / "model")
+    assert merged.keys() <= make_model().state_dict().keys()
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    shutil.rmtree(tmp_path / "again" / "checkpoints" / "step-000004")
+    run(World(), tmp_path / "again", changes, validation=make_pairs(4, 60))
+    assert same_bits(merged, weights_of(tmp_path / "again" / "model"))
+
+
+def test_dropout_has_no_reference() -> None:
+    with pytest.raises(ValueError, match="the reference has none to be compared with"):
+        make_settings(lora={"r": 4, "lora_dropout": 0.1})

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from preference_world import TEMPLATE, Moded, make_pairs, make_settings, run
-from tiny_world import make_tokenizer
+from tiny_world import make_model, make_tokenizer
 
 from ponder.core.errors import PonderError
 from ponder.models.encode import Encoded
 from ponder.tasks.shapes import Preference
 from ponder.training.distributed import World
+from ponder.training.preference import train_preference
 from ponder.training.preference_rows import encode_pairs
 
 CONTEXT = 64
@@ -126,3 +127,23 @@ def test_a_side_without_an_assistant_turn_is_dropped() -> None:
 def test_smoothing_is_for_sigmoid_alone() -> None:
     with pytest.raises(ValueError, match="ipo knows none"):
         make_settings(loss_type="ipo", label_smoothing=0.1)
+
+
+def test_a_settings_argument_gives_way_to_a_rows_own(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    own = Moded(user("1"), said("a"), said("b"), 1, {"enable_thinking": True})
+    rows = [own, Preference(user("1"), said("a"), said("b"), 2)]
+    found = encode_pairs(rows, tokenizer, CONTEXT, "drop", {"enable_thinking": False}).pairs
+    texts = [tokenizer.decode(pair.chosen.ids) for pair in found]
+    assert texts == ["?=1 a=a<eos>", "?=1 a=<think></think>a<eos>"]  # no token for the "u" of the user
+
+
+def test_the_template_is_checked_before_the_first_step(tmp_path: Path, caplog: Any) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    rows = [Moded(user("1"), said("a</think>b"), said("b"), row, {"enable_thinking": True}) for row in (1, 2)]
+    with caplog.at_level(logging.WARNING, "ponder"):
+        train_preference(make_settings(max_steps=1), make_model(), tokenizer, rows, tmp_path)
+    assert "an orphan </think>" in caplog.text
+    assert "⟦a</think>b<eos>⟧" in (tmp_path / "template_check.txt").read_text(encoding="utf-8")

@@ -9,19 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ponder.core.errors import PonderError
 from ponder.models.encode import Encoded, Unusable, encode_completion
-from ponder.tasks.shapes import Message, Preference
+from ponder.models.template_check import TemplateReport, check_template
+from ponder.tasks.shapes import Completed, Message, Preference
 
 log = logging.getLogger("ponder")
 
 Truncation = Literal["drop", "cut", "error"]
-
-TemplateArguments = Callable[[Preference], Mapping[str, Any]]
 
 NAMED = 5
 """Rows that a warning names, for each reason."""
@@ -61,19 +60,15 @@ class Pairs:
         return {why: len(rows) for why, rows in self.dropped.items()}
 
 
-def template_arguments(pair: Preference) -> Mapping[str, Any]:
-    """A row's `chat_template_kwargs` (such as `{"enable_thinking": false}`), where it has any."""
-    return getattr(pair, "chat_template_kwargs", None) or {}
-
-
 def encode_pairs(
     examples: Sequence[Preference], tokenizer: Any, max_length: int, truncation: Truncation,
-    arguments_of: TemplateArguments = template_arguments, ends: Sequence[int] = (),
+    arguments: Mapping[str, Any] | None = None, ends: Sequence[int] = (),
 ) -> Pairs:  # fmt: skip
     """Tokenise; leave out what cannot be learnt from.
 
     max_length: tokens of prompt and completion at most. truncation: what becomes of a longer side: the pair is dropped,
-    the end of its completion is cut, or it is an error. arguments_of: a row's arguments of the chat template.
+    the end of its completion is cut, or it is an error. arguments: of the chat template; a row's own
+    `chat_template_kwargs` come before them.
     ends: tokens that end a completion, the first of them for texts; the tokenizer's own where not given.
     Raises PonderError for a row of which one part is text and another messages, and for arguments of a template that
     no text goes through.
@@ -83,7 +78,7 @@ def encode_pairs(
     cut: list[int] = []
     for example in examples:
         try:
-            chosen, rejected = _sides(example, tokenizer, ends, arguments_of(example))
+            chosen, rejected = _sides(example, tokenizer, ends, _own(example, arguments))
         except Unusable as error:
             dropped.setdefault(error.reason, []).append(example.row)
             continue
@@ -106,6 +101,24 @@ def encode_pairs(
             continue
         dropped.setdefault(why, []).append(example.row)
     return Pairs(tuple(pairs), {why: tuple(rows) for why, rows in dropped.items()}, tuple(cut))
+
+
+@dataclass(frozen=True)
+class _Side(Completed):
+    """One side of a pair as a row of prompt and completion."""
+
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+def check_pairs(
+    tokenizer: Any, examples: Sequence[Preference], found: Pairs, arguments: Mapping[str, Any], ends: Sequence[int]
+) -> TemplateReport:
+    """The check that fine-tuning makes of its rows, on the chosen sides; a rejected one may well be malformed."""
+    sides = []
+    for e in examples:
+        said = e.chosen if isinstance(e.chosen, str) else tuple(_without_prompt(e.prompt, e.chosen))
+        sides.append(_Side(e.prompt, said, e.row, _own(e, arguments)))
+    return check_template(tokenizer, sides, [p.chosen for p in found.pairs], ends=ends, template_arguments=arguments)
 
 
 def warn_of(what: str, found: Pairs) -> None:
@@ -136,6 +149,10 @@ def _sides(
             raise Unusable(example.row, f"{name}: {error.reason}") from error
         found.append(side)
     return found[0], found[1]
+
+
+def _own(example: Preference, arguments: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {**(arguments or {}), **(getattr(example, "chat_template_kwargs", None) or {})}
 
 
 def _without_prompt(prompt: str | Sequence[Message], said: Sequence[Message]) -> Sequence[Message]:
