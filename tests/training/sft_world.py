@@ -30,16 +30,15 @@ CHATML = (
 
 def make_tokenizer(template: str = CHATML, extra: Sequence[str] = (), eos: str = "<|im_end|>") -> Any:
     """One token a character, the tags, the special tokens, and `extra` special ones."""
-    tokens = [*SPECIAL, *TAGS, *extra, *(c for c in CHARACTERS), "?"]
+    tokens = [*SPECIAL, *TAGS, *extra, *CHARACTERS, "<unk>"]
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
-    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     inner.decoder = decoders.Fuse()
     inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (*SPECIAL, *extra)])
     inner.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner, eos_token=eos, pad_token="<pad>", unk_token="?", chat_template=template,
-    )  # fmt: skip
+    named = {"eos_token": eos, "pad_token": "<pad>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=inner, chat_template=template, **named)
 
 
 def make_model(seed: int = 0, context: int = 256, vocabulary: int = 64) -> Any:

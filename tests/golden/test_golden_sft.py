@@ -1,0 +1,58 @@
+"""Thirty seeded steps of supervised fine-tuning on a tiny random model, against numbers that are kept in `sft.jsonl`.
+
+A change that is not meant to change the mathematics leaves them as they are. One that is meant to: run this file as a
+program, look at the difference, and say in the commit why it is right.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+GOLDEN = HERE / "sft.jsonl"
+KEYS = ("step", "loss", "token_accuracy", "entropy", "learnt_tokens", "grad_norm", "learning_rate", "num_tokens")
+# Adam's epsilon is large, as in the golden run of GRPO: rounding must not become whole steps.
+CHANGES: dict[str, Any] = {
+    "max_steps": 30, "save_steps": 30, "batch_size": 6, "learning_rate": 2e-2, "adam_epsilon": 1e-2,
+    "lr_scheduler_type": "cosine", "warmup_steps": 3, "weight_decay": 0.01, "token_budget": 256, "eval_steps": 30,
+}  # fmt: skip
+
+sys.path.insert(0, str(HERE.parent / "training"))
+
+
+def golden_run(out_dir: Path) -> list[dict[str, Any]]:
+    from sft_world import make_examples, run
+
+    from ponder.core.records import read_jsonl
+    from ponder.training.distributed import World
+
+    run(World(), out_dir, CHANGES, validation=make_examples(8, seed=3))
+    rows = read_jsonl(out_dir / "metrics.jsonl")
+    return [{key: row[key] for key in (*KEYS, "eval_loss", "eval_token_accuracy") if key in row} for row in rows]
+
+
+def test_the_golden_run_is_the_same(tmp_path: Path) -> None:
+    expected = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
+    found = golden_run(tmp_path)
+    assert len(found) == len(expected) == 30
+    for row, golden in zip(found, expected, strict=True):
+        assert row.keys() == golden.keys()
+        for key in golden:
+            assert row[key] == pytest.approx(golden[key], rel=3e-5, abs=1e-6), f"{key} at step {row['step']}"
+    assert expected[-1]["loss"] < 0.6 * expected[0]["loss"], "the golden run should be one that learns"
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    import torch
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = golden_run(Path(folder))
+    GOLDEN.write_text("".join(json.dumps(row) + "\n" for row in rows))
