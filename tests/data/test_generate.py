@@ -81,13 +81,13 @@ def killed(target: Any, *args: Any, when: Any = None) -> None:
     context.set_forkserver_preload(["ponder.pipelines.generation", "transformers.models.llama.modeling_llama"])
     process = context.Process(target=target, args=args)
     process.start()
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 180
     while when is not None and not when() and process.is_alive():
         assert time.monotonic() < deadline
         time.sleep(0.005)
     if when is not None:
         os.kill(process.pid or 0, signal.SIGKILL)
-    process.join(100)
+    process.join(180)
     assert process.exitcode == -signal.SIGKILL
 
 
@@ -173,6 +173,17 @@ def test_an_endpoint_killed_and_run_again_is_asked_each_answered_sample_once(tmp
     assert [(row["id"], row["sample"]) for row in rows] == [(p.id, k) for p in problems() for k in range(2)]
     assert rows[0]["completion"] == "<think>\nhm\n</think>\n<answer>4</answer>" and rows[0]["completion_tokens"] == 10
     assert counts["prompt_tokens"] == 7 * 24 and counts["completion_tokens"] == 10 * 24
+
+
+def test_a_teacher_may_move_but_not_change(tmp_path):
+    def run(**about):
+        generate(ScriptedSampler(["4"]), problems(), bare, PARAMS, 1, tmp_path / "t.jsonl", provenance=about,
+                 progress=False)  # fmt: skip
+
+    run(teacher="big", endpoint="http://here/v1")
+    run(teacher="big", endpoint="http://there/v1")
+    with pytest.raises(PonderError, match="made with teacher 'big', not 'small'"):
+        run(teacher="small", endpoint="http://here/v1")
 
 
 def test_what_was_given_up_is_asked_again_and_replaced(tmp_path):

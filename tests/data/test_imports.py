@@ -169,7 +169,7 @@ CELLS = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), CELLS, max_size=6))
 def test_any_row_is_a_trace_or_is_named(row):
     try:

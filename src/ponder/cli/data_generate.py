@@ -50,7 +50,7 @@ def generate(
     asked, kept = counts["asked"], counts["kept"]
     _table(f"{out}: {asked} asked now in {counts['seconds']:.1f} s, {kept} from before", *table_of(counts))
     if counts["doubles"]:
-        print(f"{counts['doubles']} problems were there twice and asked once")
+        print(f"doubles among the problems, left out: {counts['doubles']}")
     if counts["unknown"]:
         print(f"{counts['unknown']} are unknown ({counts['failed']} given up: run the same command to ask them again)")
     if counts.get("uncounted"):

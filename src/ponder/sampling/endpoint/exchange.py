@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import threading
 import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ class Exchange:
         self.model, self.key_env, self.timeout_s = model, key_env, timeout_s
         self._key = key
         self._client: httpx.Client | None = None
+        self._lock = threading.Lock()
 
     @property
     def shown(self) -> str:
@@ -60,22 +62,25 @@ class Exchange:
         parts = urllib.parse.urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
-    def open(self) -> None:
-        """Make the client, before threads share it."""
-        if self._client is None:
-            import httpx
+    def open(self) -> httpx.Client:
+        """The client, which all threads share."""
+        with self._lock:
+            if self._client is None:
+                import httpx
 
-            headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
-            # Certificates take a tenth of a second to read, and are of no use without TLS.
-            verify = self.base_url.startswith("https")
-            self._client = httpx.Client(headers=headers, limits=limits, follow_redirects=False, verify=verify)
+                headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
+                # Certificates take a tenth of a second to read, and are of no use without TLS.
+                verify = self.base_url.startswith("https")
+                self._client = httpx.Client(headers=headers, limits=limits, follow_redirects=False, verify=verify)
+            return self._client
 
     def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            self._client.close()
-        self._client = None
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     def post(self, path: str, body: Any) -> str:
         """The text of the answer to `body`, sent as JSON.
@@ -87,14 +92,13 @@ class Exchange:
         """
         import httpx
 
-        self.open()
-        assert self._client is not None
+        client = self.open()
         deadline = time.monotonic() + self.timeout_s
         limit = httpx.Timeout(self.timeout_s, connect=min(CONNECT_S, self.timeout_s))
         url, shown = f"{self.base_url}{path}{self.query}", f"{self.shown}{path}"
         chunks, size = [], 0
         try:
-            with self._client.stream("POST", url, json=body, timeout=limit) as response:
+            with client.stream("POST", url, json=body, timeout=limit) as response:
                 for chunk in response.iter_bytes():
                     chunks.append(chunk)
                     size += len(chunk)
