@@ -26,6 +26,7 @@ from typing import Any
 
 from ponder.core.errors import PonderError
 from ponder.core.records import read_jsonl
+from ponder.core.types import Completion, Problem, SamplingParams, Score
 
 Row = dict[str, Any]
 METHODS = ("grpo", "ppo")
@@ -37,7 +38,6 @@ def work(spec: Mapping[str, Any]) -> Row:
     """Train by `spec["method"]` (or only measure, for `base`) and say what it took and what it reached."""
     import torch
 
-    from ponder.core.types import SamplingParams
     from ponder.evals import evaluate
     from ponder.models.chat import renderer
     from ponder.models.heads import new_value_model
@@ -52,7 +52,8 @@ def work(spec: Mapping[str, Any]) -> Row:
     loaded = load_model(spec["model"], "float32", "cpu")
     render = renderer(loaded.tokenizer, "chat")
     kinds = [kind for kind in KINDS if kind not in PROGRAMS]
-    reward = compose(parts_of(("accuracy", "format"), False))
+    # Random weights are always wrong: equal rewards, from which GRPO, unlike a critic, learns nothing and at no cost.
+    reward = compose(parts_of(("accuracy", "format"), False)) if spec["held_out"] else even_tokens
     told: Row = {"method": spec["method"], "loaded_mb": peak_mb()}
     if spec["method"] != "base":
         common: dict[str, Any] = {
@@ -97,6 +98,12 @@ def work(spec: Mapping[str, Any]) -> Row:
         verdicts = [float(row["correct"] is True) for row in graded]
         told["accuracy_P"] = [statistics.fmean(verdicts[at : at + 4]) for at in range(0, len(verdicts), 4)]
     return told
+
+
+def even_tokens(problems: Sequence[Problem], completions: Sequence[Completion]) -> list[Score]:
+    """The share of even token ids: costs nothing and differs within nearly every group."""
+    shares = [statistics.fmean(token % 2 == 0 for token in one.token_ids) for one in completions]
+    return [Score(share, None) for share in shares]
 
 
 def peak_mb() -> float:
@@ -226,7 +233,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--model", default="mini", help="mini, a directory or a hub id (%(default)s)")
-    add("--random", default="", help="HIDDENxLAYERS: random weights instead; no accuracy")
+    add("--random", default="", help="HIDDENxLAYERS: random weights instead; as --held-out 0")
     add("--rounds", type=int, default=3, help="how often each method runs, each time with another seed (%(default)s)")
     add("--steps", type=int, default=20, help="measured steps a run (%(default)s)")
     add("--warmup", type=int, default=1, help="steps before them (%(default)s)")
@@ -238,7 +245,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--learning-rate", type=float, default=3e-4, help="of both policies (%(default)s)")
     add("--value-learning-rate", type=float, default=1e-3, help="of the critic (%(default)s)")
     add("--lam", type=float, default=1.0, help="PPO's lambda (%(default)s)")
-    add("--held-out", type=int, default=280, help="problems to measure with, 4 samples each; 0: none (%(default)s)")
+    add(
+        "--held-out",
+        type=int,
+        default=280,
+        help="problems to measure with, 4 samples each; 0: none, and a reward that only has to vary (%(default)s)",
+    )
     add("--threads", type=int, default=1, help="threads of each run (%(default)s)")
     add("--out", type=Path, help="append one JSON line a run to this file")
     add("--work", type=Path, help=argparse.SUPPRESS)
