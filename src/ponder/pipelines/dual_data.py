@@ -16,7 +16,7 @@ from ponder.core.config import Settings
 from ponder.core.errors import PonderError
 from ponder.core.records import write_json_atomic
 from ponder.core.seeds import random_of, seed_of
-from ponder.core.thinking import parse
+from ponder.core.thinking import THINK_CLOSE, THINK_OPEN, parse
 from ponder.core.types import SamplingParams
 from ponder.data.filter import FilterSettings, filter_traces, table_as_json
 from ponder.data.generate import generate
@@ -97,26 +97,27 @@ def sample_modes(cfg: Mapping[str, Any], folder: Path, *, world: World, model: P
 sample_modes.version = 1  # type: ignore[attr-defined]
 
 
-def graded_in(mode: Mode, trace: Trace) -> Trace:
-    """The trace with `correct` and `well_formed` as its mode means them: right, in its form, and in its mode.
+def graded_in(mode: Mode, trace: Trace, form: bool) -> Trace:
+    """The trace with `correct` and `well_formed` as its mode means them: right and in its mode; form: well formed too.
 
     Without thinking the whole text is the response, so that a thought that leaked stays where it was written.
     """
-    if mode == "think":
-        right = trace["correct"] is True and bool(trace["well_formed"])
-        return {**trace, "correct": None if trace["correct"] is None else right}
-    parsed = parse(str(trace["completion"]), closed=True)
-    right = trace["correct"] is True and parsed.well_formed
-    return {
-        **trace, "reasoning": "", "response": str(trace["completion"]).strip(), "well_formed": parsed.well_formed,
-        "correct": None if trace["correct"] is None else right,
-    }  # fmt: skip
+    told = dict(trace)
+    if mode == "no_think":
+        text = str(trace["completion"])
+        told |= {"reasoning": "", "response": text.strip(), "well_formed": parse(text, closed=True).well_formed}
+        kept = THINK_OPEN not in text and THINK_CLOSE not in text
+    else:
+        kept = bool(str(trace["reasoning"]).strip())
+    if told["correct"] is True:
+        told["correct"] = kept and (bool(told["well_formed"]) or not form)
+    return told
 
 
-def answers_in(folder: Path, mode: Mode) -> list[Trace]:
+def answers_in(folder: Path, mode: Mode, form: bool) -> list[Trace]:
     """The answers of a mode that a folder of `sample_modes` holds, graded as the mode means it."""
     file = folder / f"{mode}.jsonl"
-    return [graded_in(mode, trace) for trace in read_traces(file)] if file.exists() else []
+    return [graded_in(mode, trace, form) for trace in read_traces(file)] if file.exists() else []
 
 
 def keep_thoughts(cfg: Mapping[str, Any], folder: Path, *, world: World, answers: Path) -> Mapping[str, Any]:
@@ -126,8 +127,9 @@ def keep_thoughts(cfg: Mapping[str, Any], folder: Path, *, world: World, answers
     """
     if not world.first:
         return {}
-    traces = answers_in(answers, "think")
-    kept, table = filter_traces(traces, FilterSettings(**cfg["filter"]))
+    settings = FilterSettings(**cfg["filter"])
+    traces = answers_in(answers, "think", settings.well_formed)
+    kept, table = filter_traces(traces, settings)
     assert_no_held_out(kept, held_out_of(()), str(cfg["name"]))
     _some(kept, answers, "right answer with a thought")
     write_rows(folder / SFT_ROWS, [{**messages_of(row, thought="keep"), "mode": "think"} for row in kept])
@@ -147,11 +149,12 @@ def balance_modes(cfg: Mapping[str, Any], folder: Path, *, world: World, answers
     """
     if not world.first:
         return {}
+    settings = FilterSettings(**cfg["filter"])
     kept: dict[Mode, list[Trace]] = {}
     told: dict[str, Any] = {}
     for mode in MODES:
-        traces = answers_in(answers, mode)
-        passed, table = filter_traces(traces, FilterSettings(**cfg["filter"]))
+        traces = answers_in(answers, mode, settings.well_formed)
+        passed, table = filter_traces(traces, settings)
         kept[mode] = [dict(trace) for trace in passed]
         told[mode] = table_as_json(table, traces, kept[mode])
     _some(kept["think"], answers, "right answer with a thought")
@@ -204,16 +207,16 @@ def in_balance(
 def pair_modes(cfg: Mapping[str, Any], folder: Path, *, world: World, answers: Path) -> Mapping[str, Any]:
     """`pairs.jsonl`: within each mode a right answer that keeps to it, before one that is wrong, malformed or leaks.
 
-    cfg: `name`, `pairs` (`PairSettings`; its `modes` and `flag` are set here).
+    cfg: `name`, `pairs` (`PairSettings`; its `modes`, `flag` and `any_form` are set here).
     """
     if not world.first:
         return {}
     rows: list[dict[str, Any]] = []
     counts: dict[str, Any] = {}
     for mode in MODES:
-        traces = answers_in(answers, mode)
-        told = {"any_form": mode == "think", **cfg["pairs"], "modes": (mode,), "flag": "system"}
-        made = pairs_of(traces, PairSettings(**told))
+        settings = PairSettings(**{**cfg["pairs"], "any_form": True, "modes": (mode,), "flag": "system"})
+        traces = answers_in(answers, mode, settings.well_formed)
+        made = pairs_of(traces, settings)
         rows += made.rows
         counts[mode] = made.counts["pairs"]
     _some(rows, answers, "problem with a better and a worse answer")
@@ -229,7 +232,7 @@ pair_modes.version = 1  # type: ignore[attr-defined]
 def rows_with_problems(rows: Sequence[Mapping[str, Any]], answers: Path) -> list[Trace]:
     """One trace of each problem that the rows are of."""
     wanted = {str(row["id"]) for row in rows}
-    found = {str(trace["id"]): trace for mode in MODES for trace in answers_in(answers, mode)}
+    found = {str(trace["id"]): trace for mode in MODES for trace in answers_in(answers, mode, False)}
     return [trace for name, trace in found.items() if name in wanted]
 
 

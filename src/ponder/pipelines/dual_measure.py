@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -112,14 +113,14 @@ def sweep(cfg: Mapping[str, Any], folder: Path, *, world: World, tuned: Path, mi
             done = {"weight": weight, "score": score, **told}
             if world.first:
                 write_json_atomic(point / SWEEP, done)
+                shutil.rmtree(point / "model")  # a sweep of large models keeps one, not one a weight
         points.append(done)
     best = max(points, key=lambda point: (point["score"]["value"], point["weight"]))
     if world.first:
         write_json_atomic(folder / SWEEP, {"best": best["weight"], "method": settings.method, "points": points})
         write_atomic(folder / "sweep.svg", sweep_svg(points, best["weight"]))
-        (folder / "model").mkdir(exist_ok=True)
-        for file in sorted((folder / f"weight-{best['weight']:g}" / "model").iterdir()):
-            write_atomic(folder / "model" / file.name, file.read_bytes())
+        if not (folder / "model").exists():
+            merge([tuned, mid], folder / "model", settings.method, [best["weight"], 1 - best["weight"]])
     return {"weight": best["weight"], "score": best["score"]["value"]}
 
 

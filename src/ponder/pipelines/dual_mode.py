@@ -143,7 +143,7 @@ def _run(world: World, s: DualModeSettings, out: Path, ready_only: bool = False)
     measure("sft", both)
 
     rated = sample("rated", s.rated, both, ("think", "no_think"), "sft")
-    told = {"name": "apo-data", "pairs": s.pairs.model_dump(mode="json", exclude={"modes", "flag"})}
+    told = {"name": "apo-data", "pairs": s.pairs.model_dump(mode="json", exclude={"modes", "flag", "any_form"})}
     pairs = stage(world, run_, "apo-data", pair_modes, told, answers=rated)
     apo = (
         stage(world, run_, "apo", prefer, {"apo": lasting_rows(s.apo)}, {"apo": s.apo}, model=both, pairs=pairs)
