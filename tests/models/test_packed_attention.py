@@ -105,6 +105,53 @@ def test_scores_are_those_of_the_logits() -> None:
     assert chunked.right_N.tolist() == right
 
 
+def _modern(q: Any, k: Any, v: Any, starts: Any, _: Any, longest: int, __: int, *, scale: Any = None,
+            window_size: tuple[int, int] = (-1, -1)) -> torch.Tensor:  # fmt: skip
+    return _reference(q, k, v, starts, longest, scale, window_size)
+
+
+def _older(q: Any, k: Any, v: Any, starts: Any, _: Any, longest: int, __: int, is_causal: bool = False) -> torch.Tensor:
+    return _reference(q, k, v, starts, longest, None, (-1, 0 if is_causal else -1))
+
+
+def _reference(
+    q_NHD: Any, k_NHD: Any, v_NHD: Any, starts: Any, longest: int, scale: Any, window: tuple[int, int]
+) -> torch.Tensor:
+    """What PyTorch's `varlen_attn` is documented to do, written out with a mask of all by all."""
+    assert longest == int(starts.diff().max()) and q_NHD.shape == k_NHD.shape and window[1] == 0
+    place = torch.arange(len(q_NHD))
+    document = torch.bucketize(place, starts[1:].long(), right=True)
+    behind = place[:, None] - place[None]
+    keep = (document[:, None] == document[None]) & (behind >= 0)
+    keep &= (behind <= window[0]) if window[0] >= 0 else torch.ones_like(keep)
+    logits_HNN = torch.einsum("nhd,mhd->hnm", q_NHD, k_NHD) * (scale or q_NHD.shape[-1] ** -0.5)
+    return torch.einsum("hnm,mhd->nhd", logits_HNN.masked_fill(~keep, -torch.inf).softmax(-1), v_NHD)
+
+
+@pytest.mark.parametrize("kernel", [_modern, _older])
+@pytest.mark.parametrize("scale", [None, 0.4])
+@pytest.mark.parametrize("window", [None, 3])
+def test_the_one_kernel_is_called_as_it_is_documented(
+    kernel: Any, scale: float | None, window: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No GPU needed: a stand-in for the kernel shows that shapes, windows and scales arrive as they should."""
+    from torch.nn.attention import varlen
+
+    from ponder.models import packed_attention as module
+
+    monkeypatch.setattr(varlen, "varlen_attn", kernel)
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, heads, 16, 8) for heads in (4, 2, 2))
+    starts = torch.tensor([0, 7, 9, 16], dtype=torch.int32)
+    if kernel is _older and window is not None:
+        with pytest.raises(NotImplementedError, match="sliding window"):
+            module._one_kernel(q, k, v, starts, 7, scale, window)
+        return
+    loop, _ = module._attention(torch.nn.Identity(), q, k, v, None, scaling=scale, sliding_window=window,
+                                cu_seq_lens_q=starts, max_length_q=7)  # fmt: skip
+    torch.testing.assert_close(module._one_kernel(q, k, v, starts, 7, scale, window), loop, atol=1e-5, rtol=1e-5)
+
+
 def test_models_that_cannot_are_refused() -> None:
     gemma = _fresh(Gemma2ForCausalLM, Gemma2Config(**SIZES))  # soft-capped attention
     with packed_attention(gemma), pytest.raises(PonderError, match="softcap.*set packing=false"):

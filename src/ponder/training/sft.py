@@ -104,7 +104,9 @@ def train_sft(
     with ExitStack() as attention:
         if settings.packing:
             attention.enter_context(packed_attention(model))
-            check_packed_attention(model, len(tokenizer))
+            device = next(model.parameters()).device.type
+            with torch.autocast(device, torch.bfloat16, enabled=settings.bf16 and device == "cuda"):
+                check_packed_attention(model, len(tokenizer))
         lesson = _lesson(settings, net, taken.rows, held, limit, world)
         lora = settings.lora is not None
         result = train_supervised(
