@@ -88,6 +88,12 @@ def test_star_rationalises_what_it_failed_and_forgets_the_hint(tmp_path: Path) -
     assert any("no hint" in note for note in _table(tmp_path)["notes"])
 
 
+def test_a_model_that_is_never_right_is_one_line(tmp_path: Path) -> None:
+    settings = _settings("rejection-sampling", "sample.problems=3", "sample.max_completion_length=2")
+    with pytest.raises(PonderError, match=r"round-1-data: none of 12 traces is left to learn from \(the filter"):
+        BY_NAME["rejection-sampling"].run(settings, tmp_path)
+
+
 @pytest.mark.slow
 def test_rounds_go_on_from_the_model_before_and_add_up_rows_where_asked(tmp_path: Path) -> None:
     settings = _settings("rejection-sampling", "train_from=previous", "accumulate=true", "sample.problems=16")

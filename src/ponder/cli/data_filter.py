@@ -39,6 +39,8 @@ def filter_(
     if kept_file.resolve() == file.resolve():
         raise PonderError(f"--out {kept_file} is the file that is read; give another one")
     traces = read_jsonl(file)
+    if not traces:
+        raise PonderError(f"{file} holds no rows; make traces with `ponder data generate` or `ponder data import`")
     try:
         kept, table = filter_traces(traces, settings, evaluation_sets(settings.against, file))
     except PonderError as error:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ponder.core.errors import PonderError
 from ponder.core.records import write_json_atomic
 from ponder.core.seeds import random_of, seed_of
 from ponder.core.types import Problem, SamplingParams
@@ -46,7 +47,7 @@ def rationalise(
     if not tried:
         write_rows(folder / TRACES, []) if world.first else None
         return {"tried": 0}
-    assert_no_held_out(tried, held_out_of(()), str(cfg["name"]))
+    assert_no_held_out(tried, held_out_of_mix(MixSettings(**cfg["mix"]))[0], str(cfg["name"]))
     loaded = load_model(str(model))
     sampler = LocalSampler(loaded.model, loaded.tokenizer, context_length=loaded.context_length, eos_ids=loaded.eos_ids)
     render = renderer(loaded.tokenizer, cfg["prompt_style"])
@@ -125,9 +126,15 @@ def keep_own(
     kept, table = keep_best(
         [*rows, *second], settings, held_out, against=sets, scorer=score, scored_by=scorer.name if scorer else ""
     )
+    write_json_atomic(folder / FILTERS, table_as_json(table, [*rows, *second], kept))
+    if not kept:
+        most = max(table, key=lambda took: took.taken)
+        raise PonderError(
+            f"{cfg['name']}: none of {len(rows) + len(second)} traces is left to learn from (the filter "
+            f"{most.filter!r} took {most.taken}; {FILTERS} has all): raise sample.n, or ask for less in filter"
+        )
     write_rows(folder / KEPT, kept)
     write_rows(folder / SFT_ROWS, lesson_rows(kept, render))
-    write_json_atomic(folder / FILTERS, table_as_json(table, [*rows, *second], kept))
     return {**told, "kept": len(kept), "kept_rationalised": sum(row["sample"] >= cfg["n"] for row in kept)}
 
 
