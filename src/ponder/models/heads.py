@@ -82,8 +82,9 @@ def new_value_model(loaded: LoadedModel) -> Any:
     Its output at token t speaks of the text up to and with t. Raises PonderError as `new_outcome_model`.
     """
     model = _new(loaded, "process", 0)
-    for parameter in model.score.parameters():
-        torch.nn.init.zeros_(parameter)
+    for name, parameter in model.named_parameters():
+        if not name.startswith(f"{model.base_model_prefix}."):  # the head, whatever it is called there
+            torch.nn.init.zeros_(parameter)
     return model
 
 

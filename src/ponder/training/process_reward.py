@@ -6,7 +6,8 @@ The score is read at the last token of the separator behind each step, as TRL's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from ponder.models.encode import Unusable
 from ponder.models.heads import STEP_SEPARATOR
 from ponder.models.scorers import StepTokens, step_logits, tokens_of_steps
 from ponder.objectives.scoring import label_loss
-from ponder.tasks.shapes import Stepwise
+from ponder.tasks.loading import RowError, Rows, collected, read_source
+from ponder.tasks.shapes import READ, Stepwise, as_row, structure
 from ponder.training.distributed import World, unshare
 from ponder.training.reward_rows import Fitting, fingerprint, fitting_rows
 from ponder.training.step import Stats
@@ -46,6 +48,42 @@ class Tokens:
     def sides(self) -> tuple[tuple[int, ...], ...]:
         """The one row of tokens."""
         return (self.row.ids,)
+
+
+def read_step_rows(source: str | Path, *, on_error: str = "raise") -> Rows[LabelledSteps]:
+    """Stepwise rows (`prompt`, `completions`, `labels`) of a file or hub id, labels being true, false or 0 to 1.
+
+    Raises PonderError naming file and row.
+    """
+
+    def results() -> Iterator[LabelledSteps | RowError]:
+        for result in read_source(source):
+            if isinstance(result, RowError):
+                yield result
+                continue
+            number, row = result
+            try:
+                yield _labelled(f"{source}, row {number}", row, number)
+            except PonderError as error:
+                yield RowError(number, str(error))
+
+    rows: Rows[LabelledSteps] = collected(results(), on_error)
+    if not rows and not rows.errors:
+        raise PonderError(f"{source} holds no rows")
+    return rows
+
+
+def _labelled(where: str, row: Any, number: int) -> LabelledSteps:
+    labels = structure(where, "labels", as_row(where, row).get("labels"))
+    if isinstance(labels, list) and labels:
+        numbers = [float(x) if isinstance(x, (int, float)) else math.nan for x in labels]
+        if not all(0.0 <= x <= 1.0 for x in numbers):
+            raise PonderError(f"{where}: labels is no list of true and false, or of numbers from 0 to 1, one a step")
+        # What else there is to check is the shape's own business; it knows hard labels only.
+        hard = READ["stepwise"](where, {**row, "labels": [x >= 0.5 for x in numbers]}, number)
+        assert isinstance(hard, Stepwise)
+        return LabelledSteps(hard.prompt, hard.completions, tuple(numbers), number)
+    raise PonderError(f"{where}: no labels; a row of prompt + completions + labels needs one a step")
 
 
 def train_process_model(
