@@ -74,6 +74,14 @@ def fetch(hub_id: str, patterns: Sequence[str] = _HUB_FILES) -> Path:
     return path
 
 
+def cached(hub_id: str, file: str) -> Path | None:
+    """A file of a hub model that the cache holds, else None; no network."""
+    import huggingface_hub
+
+    found = huggingface_hub.try_to_load_from_cache(hub_id, file)
+    return Path(found) if isinstance(found, str) else None
+
+
 def _offline(endpoint: str) -> bool:
     """Whether the hub's name cannot even be looked up: then asking it would only cost half a minute of retries."""
     import huggingface_hub

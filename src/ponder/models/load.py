@@ -17,6 +17,7 @@ import torch
 
 from ponder.core.errors import PonderError
 from ponder.models.files import check_directory, check_safetensors, fetch, mini_weights, one_line, resolve_model
+from ponder.models.size import size_in_name
 
 __all__ = ["LoadedModel", "load_model", "mini_weights", "parameter_count", "pick_device", "pick_dtype", "resolve_model"]
 
@@ -134,16 +135,25 @@ def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
 
 
 def parameter_count(name_or_dir: str | Path) -> int:
-    """How many parameters a model has, tied ones once; reads headers or the configuration, never the weights."""
+    """How many parameters a model has, tied ones once; reads headers or the configuration, never the weights.
+
+    Of a hub model that can be reached neither in the cache nor over the network, what its name says.
+    """
     source = resolve_model(name_or_dir)
     if isinstance(source, Path):
         shards = check_directory(source)
         if shards:
             return sum(math.prod(shape) for shard in shards for shape in check_safetensors(shard).values())
+    try:
+        path = source if isinstance(source, Path) else fetch(source, ("config.json",))
+    except PonderError:
+        named = size_in_name(str(source))
+        if named is None:
+            raise
+        return named.total
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with _quiet(), one_line(str(source)):
-        path = source if isinstance(source, Path) else fetch(source, ("config.json",))
         config = AutoConfig.from_pretrained(path)
         _check_causal(config, _raw_config(str(path)), str(source))
         with torch.device("meta"):

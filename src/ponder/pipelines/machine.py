@@ -15,8 +15,17 @@ from ponder.core.errors import PonderError
 from ponder.core.records import usable_cores
 from ponder.core.store import NotReady, Run
 from ponder.models.load import parameter_count
+from ponder.models.size import model_size
 from ponder.pipelines import Plan
-from ponder.pipelines.estimate import LIKELY_LENGTH, matrix_rate, memory_gb, sampling_seconds, training_seconds
+from ponder.pipelines.estimate import (
+    BATCH_TOKENS,
+    LIKELY_LENGTH,
+    current_target,
+    matrix_rate,
+    memory_gb,
+    sampling_seconds,
+    training_seconds,
+)
 from ponder.sandbox.choice import VARIABLE
 from ponder.tasks import PROGRAMS, runnable
 from ponder.training.distributed import World, launch, under_torchrun
@@ -27,20 +36,35 @@ SMALL_MODEL = 50_000_000
 """Parameters up to which, on a CPU, one process a core beats one process with all the cores (threads of a small model
 spin at barriers)."""
 
+STAGE_S = 1.0
+"""What a stage takes besides its work: loading a model, drawing problems, grading, writing."""
+
+WITH_PROMPT = 1.5
+"""Tokens of prompt and completion together, as a multiple of the completion's."""
+
 
 @dataclass(frozen=True)
 class Machine:
-    """parameters: of the model. processes: that share the work. rate: matrix operations a second, of all of them."""
+    """parameters: of the model. processes: that share the work. rate: matrix operations a second, of all of them.
+    active: parameters that a token meets, where experts take turns; 0: all."""
 
     parameters: int
     processes: int
     rate: float = 0.0
+    active: int = 0
 
     @classmethod
     def of(cls, model: str, processes: int = 0) -> Machine:
-        """As `processes_for`, with the speed measured for a moment."""
-        count = processes_for(model, processes)
-        return cls(parameter_count(model), count, matrix_rate() * count)
+        """What a plan is for: the hardware that `ponder.pipelines.estimate.planned_for` names, one process a device, or
+        this machine, as `processes_for`, with its speed measured for a moment. Reads no weights and asks no network
+        where the model's name tells its size."""
+        size, hardware = model_size(model), current_target().hardware
+        if hardware.matmul:
+            count = hardware.devices
+        else:
+            small = size.total <= SMALL_MODEL and not hardware.gpu
+            count = max(1, processes) if processes or under_torchrun() else usable_cores() if small else 1
+        return cls(size.total, count, matrix_rate() * count, size.active)
 
     def launch(self, fn: Callable[..., Any], args: Sequence[Any]) -> Any:
         """`ponder.training.distributed.launch` on so many processes."""
@@ -107,8 +131,10 @@ def reported(fn: Callable[..., Any], settings: Any, out: Path, machine: Machine)
 def planned(
     run: Run, name: str, what: str, of: Machine, samples: int = 0, limit: int = 0, trained: float = 0.0
 ) -> Plan:
-    """A row of a plan. samples, limit: completions that are sampled, and their tokens at most. trained: tokens."""
-    seconds = sampling_seconds(samples, limit, of.parameters, of.rate) if samples else 0.0
-    seconds += training_seconds(trained, of.parameters, of.rate) if trained else 0.0
-    memory = memory_gb(of.parameters, of.processes, 4096 if trained else 0)
+    """A row of a plan. samples, limit: completions that are sampled, and their tokens at most. trained: tokens of
+    completions; their prompts are added."""
+    active = of.active or of.parameters
+    seconds = STAGE_S + (sampling_seconds(samples, limit, active, of.rate) if samples else 0.0)
+    seconds += training_seconds(trained * WITH_PROMPT, active, of.rate) if trained else 0.0
+    memory = memory_gb(of.parameters, of.processes, BATCH_TOKENS if trained else 0)
     return Plan(name, run.state(name), what, seconds, memory)
