@@ -25,9 +25,10 @@ from ponder.pipelines.stage_table import read_table
 from ponder.tasks.drawing import split_of
 
 STAGES = (
-    "r1-zero", "requests-base", "requests-zero", "reward-model-pairs", "reward-model", "judge-pairs", "judge",
-    "cold-start-traces", "cold-start-data", "cold-start", "reasoning-rl", "sft-traces", "sft-data", "sft", "r1",
-    "distill-traces", "distill-data", "student-distilled", "student-rl", *(f"eval-{name}" for name in NAMES), "table",
+    "r1-zero", "cold-start-traces", "cold-start-data", "cold-start", "reasoning-rl", "requests-base", "requests-zero",
+    "requests-reasoning", "reward-model-pairs", "reward-model", "judge-pairs", "judge", "sft-traces", "sft-data", "sft",
+    "r1", "distill-traces", "distill-data", "student-distilled", "student-rl",
+    *(f"eval-{name}" for name in NAMES), "table",
 )  # fmt: skip
 
 SMALL = (

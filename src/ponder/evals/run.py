@@ -117,7 +117,7 @@ def judge(
         "well_formed": parsed.well_formed,
         "fault": parsed.fault,
         "note": note,
-        "tokens": len(completion.token_ids),
+        "tokens": len(completion.token_ids) or int(getattr(completion, "completion_tokens", None) or 0),
         "finish": completion.finish,
         "seconds": round(seconds, 4),
         "version": completion.version,

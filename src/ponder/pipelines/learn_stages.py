@@ -23,6 +23,9 @@ from ponder.training.supervised import HARMLESS, SupervisedSettings
 
 PAIRS = "pairs.jsonl"
 
+LEAST_DIFFERENCE = 0.01
+"""Of taste, between two answers that make a pair."""
+
 
 def lasting_rows(settings: SupervisedSettings) -> dict[str, Any]:
     """The settings that make the stage what it is: how often to save or log is not among them."""
@@ -83,25 +86,22 @@ make_pairs.version = 1  # type: ignore[attr-defined]
 
 
 def _pairs(problem: str, found: Sequence[Trace], most: int, seed: int) -> list[dict[str, Any]]:
+    """Any two answers that differ in taste, drawn at random: near misses teach more than rubbish does."""
     by_text = {text: row for row in found if (text := answer_of(row).strip())}
-    ranked = sorted(by_text.items(), key=lambda item: item[0])
-    random_of("pairs", seed, problem).shuffle(ranked)
-    ranked.sort(key=lambda item: -taste(item[1]))
-    rows = []
-    for at in range(min(most, len(ranked) // 2)):
-        (better, good), (worse, bad) = ranked[at], ranked[-1 - at]
-        if taste(good) > taste(bad):
-            rows.append(
-                {
-                    "prompt": [{"role": "user", "content": good["problem"]}],
-                    "chosen": [{"role": "assistant", "content": better}],
-                    "rejected": [{"role": "assistant", "content": worse}],
-                    "id": problem,
-                    "taste": [taste(good), taste(bad)],
-                    "provenance": {"chosen": good["provenance"], "rejected": bad["provenance"]},
-                }
-            )
-    return rows
+    ranked = sorted((text, taste(row)) for text, row in by_text.items())
+    both = [(a, b) for a in ranked for b in ranked if a[1] > b[1] + LEAST_DIFFERENCE]
+    random_of("pairs", seed, problem).shuffle(both)
+    return [
+        {
+            "prompt": [{"role": "user", "content": found[0]["problem"]}],
+            "chosen": [{"role": "assistant", "content": better}],
+            "rejected": [{"role": "assistant", "content": worse}],
+            "id": problem,
+            "taste": [good, bad],
+            "provenance": {"chosen": by_text[better]["provenance"], "rejected": by_text[worse]["provenance"]},
+        }
+        for (better, good), (worse, bad) in both[:most]
+    ]
 
 
 def taste(row: Mapping[str, Any]) -> float:

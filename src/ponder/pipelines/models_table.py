@@ -64,7 +64,8 @@ def models_table(cfg: Mapping[str, Any], folder: Path, *, world: World, **measur
         checked(told, rows[told["a"]], rows[told["b"]], known[told["column"]]) for told in cfg.get("expected", ())
         if told["a"] in rows and told["b"] in rows and told["column"] in known
     ]  # fmt: skip
-    write_table(folder, as_table(cfg["title"], columns, cells, checks=checks))
+    models = {name: cfg["names"][name] for name in order}
+    write_table(folder, as_table(cfg["title"], columns, cells, checks=checks, models=models))
     return {f"{name}/{columns[0].key}": cells[cfg["names"][name]][columns[0].key].value for name in order}
 
 

@@ -32,10 +32,10 @@ from ponder.training.settings import GRPO_ALIASES
 
 
 class PreferenceStage(Settings):
-    """What the reward model learns from: samples of the base and of R1-Zero on general requests, ranked."""
+    """What the reward model learns from: samples of three models on general requests, ranked."""
 
-    sample: SampleSettings = SampleSettings(problems=400, general_share=1.0)
-    pairs_per_problem: int = Field(2, ge=1)
+    sample: SampleSettings = SampleSettings(problems=800, general_share=1.0, n=6)
+    pairs_per_problem: int = Field(6, ge=1)
     file: Path | None = None
     """Preference rows that people made, in place of these."""
     training: RewardSettings = RewardSettings()
@@ -106,7 +106,7 @@ def _run(world: World, s: R1Settings, out: Path, ready_only: bool = False) -> No
     base, small = resolve_model(s.model), resolve_model(s.student)
 
     def reinforce(name: str, part: RLStage, model: Path | str, **more: Path) -> Path:
-        told, harmless = rl_told(name, part, common)
+        told, harmless = rl_told(name, part, {**common, "model": s.student if model == small else s.model})
         return stage(world, run_, name, train_rl, told, harmless, model=model, **more) / "model"
 
     def sample(name: str, settings: SampleSettings, model: Path | str) -> Path:
@@ -122,22 +122,25 @@ def _run(world: World, s: R1Settings, out: Path, ready_only: bool = False) -> No
         cfg = {"sft": lasting_rows(part.sft)}
         return stage(world, run_, name, fine_tune, cfg, {"sft": part.sft}, model=model, **data) / "model"
 
-    def prefer(name: str, half: str, traces: Path, more: Path) -> Path:
+    def prefer(name: str, half: str, body: Path | str, traces: Path, *more: Path) -> Path:
         told = {"kinds": list(general_kinds(s.data)), "half": half, "seed": s.seed}
         told |= s.preference.model_dump(mode="json", include={"pairs_per_problem", "file"})
-        pairs = stage(world, run_, f"{name}-pairs", make_pairs, told, traces=traces, more=more)
+        others = {f"more_{at}": path for at, path in enumerate(more)}
+        pairs = stage(world, run_, f"{name}-pairs", make_pairs, told, None, traces=traces, **others)
         cfg = {"training": lasting_rows(s.preference.training), "seed": s.seed}
         harmless = {"training": s.preference.training}
-        return stage(world, run_, name, train_preference_model, cfg, harmless, model=base, pairs=pairs) / "model"
+        return stage(world, run_, name, train_preference_model, cfg, harmless, model=body, pairs=pairs) / "model"
 
     zero = reinforce("r1-zero", s.zero, base)
-    liked = [sample(f"requests-{name}", s.preference.sample, model) for name, model in (("base", base), ("zero", zero))]
-    reward = prefer("reward-model", "even", *liked)
-    judge = prefer("judge", "odd", *liked)
-
     cold_data = keep("cold-start-data", s.cold_start, sample("cold-start-traces", s.cold_start.sample, zero))
     cold = tune("cold-start", s.cold_start, base, data=cold_data)
     reasoning = reinforce("reasoning-rl", s.reasoning_rl, cold)
+
+    asked = {"base": base, "zero": zero, "reasoning": reasoning}
+    liked = [sample(f"requests-{name}", s.preference.sample, model) for name, model in asked.items()]
+    reward = prefer("reward-model", "even", zero, *liked)
+    judge = prefer("judge", "odd", base, *liked)  # of other requests and from another start: it only measures
+
     both_data = keep("sft-data", s.rejection, sample("sft-traces", s.rejection.sample, reasoning), scorer=reward)
     both = tune("sft", s.rejection, base, data=both_data)
     final = reinforce("r1", s.all_rl, both, reward_model=reward)
@@ -197,16 +200,16 @@ def plan(settings: R1Settings, out: Path) -> list[Plan]:
         add(names[2], f"SFT on about {kept} rows, {part.sft.num_train_epochs:g} epochs", learner, 0, 0, tokens)
 
     rl("r1-zero", s.zero, machine)
+    data(("cold-start-traces", "cold-start-data", "cold-start"), s.cold_start, machine, machine)
+    rl("reasoning-rl", s.reasoning_rl, machine)
     a = s.preference.sample
-    for name in ("requests-base", "requests-zero"):
+    for name in ("requests-base", "requests-zero", "requests-reasoning"):
         add(name, f"{a.problems} requests x {a.n} samples", machine, a.problems * a.n, a.max_completion_length)
     pairs = a.problems * s.preference.pairs_per_problem / 2
     tokens = 2 * pairs * machine.length(a.max_completion_length) * s.preference.training.num_train_epochs
     for name in ("reward-model", "judge"):
         add(f"{name}-pairs", "answers that are liked more and less", machine)
         add(name, f"an outcome model of about {pairs:.0f} pairs", machine, 0, 0, tokens)
-    data(("cold-start-traces", "cold-start-data", "cold-start"), s.cold_start, machine, machine)
-    rl("reasoning-rl", s.reasoning_rl, machine)
     data(("sft-traces", "sft-data", "sft"), s.rejection, machine, machine)
     rl("r1", s.all_rl, machine)
     data(("distill-traces", "distill-data", "student-distilled"), s.distill, machine, student)

@@ -86,7 +86,7 @@ def r1_table(cfg: Mapping[str, Any], folder: Path, *, world: World, **measured: 
     checks.append(best_of_all(cells, [n for n in ("base", "zero", "cold", "rl", "sft", "r1") if n in rows]))
     titles = {cfg["names"][name]: cells[name] for name in order}
     table = as_table("after each stage, the same held-out problems", columns, titles, checks=checks,
-                     published=PUBLISHED)  # fmt: skip
+                     published=PUBLISHED, models={name: cfg["names"][name] for name in order})  # fmt: skip
     write_table(folder, table)
     write_json_atomic(folder / "differences.json", [_every_step(a, b, rows, columns) for a, b in _steps(order)])
     return {"agree": sum(check["verdict"] == "agrees" for check in checks), "checks": len(checks)}

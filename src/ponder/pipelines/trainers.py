@@ -28,7 +28,8 @@ from ponder.tasks.rows import read_rows
 from ponder.tasks.shapes import Preference, Stepwise, read_examples
 from ponder.training.distributed import World, launch
 from ponder.training.grpo import Observer, train_grpo
-from ponder.training.ppo import PPOSettings, train_ppo
+from ponder.training.ppo import train_ppo
+from ponder.training.ppo_settings import PPO_ALIASES, PPOSettings
 from ponder.training.preference import PreferenceSettings, train_preference
 from ponder.training.process_reward import PRMSettings, train_process_model
 from ponder.training.reward_model import RewardSettings, train_reward_model
@@ -164,7 +165,7 @@ TRAINERS: dict[str, Trainer] = {
     "outcome": Trainer(RewardSettings, _outcome, {}),
     "process": Trainer(PRMSettings, _process, {}),
     "grpo": Trainer(GRPOSettings, _grpo, GRPO_ALIASES),
-    "ppo": Trainer(PPOSettings, _ppo, {}),
+    "ppo": Trainer(PPOSettings, _ppo, PPO_ALIASES),
 }
 """Trainers by the name that `ponder train` takes. `dpo` is also IPO and APO, by `loss_type`."""
 

@@ -115,9 +115,11 @@ def _published(told: Mapping[str, Any]) -> str:
 
 def same_questions(records: Records, told: Mapping[str, Any]) -> str:
     """A few questions with each model's first answer; those first whose verdict changes between the stages."""
-    results = [result for result in records.results if result.rows]
+    models = dict(told.get("models") or {})
+    results = [result for result in records.results if result.rows and (not models or result.name in models)]
     if len(results) < 2:
         return ""
+    results.sort(key=lambda result: list(models).index(result.name) if models else 0)
     answers: dict[str, dict[str, Mapping[str, Any]]] = {}
     for result in results:
         for row in result.rows:
@@ -133,11 +135,13 @@ def same_questions(records: Records, told: Mapping[str, Any]) -> str:
             picked.append(rows)
         if len(picked) == QUESTIONS:
             break
-    body = "".join(_question(rows, results) for rows in picked)
+    body = "".join(_question(rows, results, models) for rows in picked)
     return section("questions", "The same question after every stage", body) if body else ""
 
 
-def _question(rows: Mapping[str, Mapping[str, Any]], results: Sequence[Result]) -> str:
+def _question(
+    rows: Mapping[str, Mapping[str, Any]], results: Sequence[Result], models: Mapping[str, str]
+) -> str:  # fmt: skip
     first = next(iter(rows.values()))
     parts = ""
     for result in results:
@@ -145,8 +149,9 @@ def _question(rows: Mapping[str, Mapping[str, Any]], results: Sequence[Result]) 
         verdict = {True: chip("right", "good"), False: chip("wrong", "bad"), None: chip("unknown", "odd")}
         text = str(row["output"])
         text = text if len(text) <= LONGEST else text[:LONGEST] + " …"
+        name = models.get(result.name, result.name)
         parts += (
-            f'<div class="answer"><div class="meta"><b>{esc(result.name)}</b> {verdict[row["correct"]]} '
+            f'<div class="answer"><div class="meta"><b>{esc(name)}</b> {verdict[row["correct"]]} '
             f'{esc(row["tokens"])} tokens</div><pre class="trace">{esc(text)}</pre></div>'
         )
     head = f'<div class="meta">{esc(first["task"])}, answer {esc(first["gold"])}</div>'
