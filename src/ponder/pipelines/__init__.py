@@ -36,9 +36,13 @@ class Pipeline:
 def pipeline_table() -> dict[str, Pipeline]:
     """Every pipeline by name (imported here, so that `ponder --help` need not load torch)."""
     from ponder.pipelines.distill import DISTILL
+    from ponder.pipelines.dual_mode import DUAL_MODE
+    from ponder.pipelines.journey import JOURNEY
     from ponder.pipelines.mini_base import MINI_BASE
     from ponder.pipelines.r1 import R1
     from ponder.pipelines.r1_zero import R1_ZERO
+    from ponder.pipelines.self_improve import REJECTION_SAMPLING, STAR
     from ponder.pipelines.sft_rl import SFT_RL
 
-    return {pipeline.name: pipeline for pipeline in (R1_ZERO, R1, DISTILL, SFT_RL, MINI_BASE)}
+    table = (R1_ZERO, R1, DISTILL, SFT_RL, STAR, REJECTION_SAMPLING, JOURNEY, DUAL_MODE, MINI_BASE)
+    return {pipeline.name: pipeline for pipeline in table}
