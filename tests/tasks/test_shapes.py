@@ -81,3 +81,22 @@ def test_the_shape_can_be_said(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(PonderError, match="holds no rows"):
         read_examples(tmp_path / "empty.jsonl")
+
+
+def test_a_row_may_bring_arguments_of_the_chat_template(tmp_path):
+    rows = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+             "chat_template_kwargs": {"enable_thinking": False, "tools": None}},
+            {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}]  # fmt: skip
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [row.chat_template_kwargs for row in read_examples(file)] == [{"enable_thinking": False}, {}]
+    file.write_text(json.dumps({**rows[0], "chat_template_kwargs": [1]}))
+    with pytest.raises(PonderError, match="row 1: chat_template_kwargs is no object"):
+        read_examples(file)
+
+
+def test_an_empty_completion_is_named_as_such(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"prompt": "a", "completion": "  "}))
+    with pytest.raises(PonderError, match="row 1: completion is empty"):
+        read_examples(file)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,10 +33,14 @@ class Text:
 
 @dataclass(frozen=True)
 class Chat:
-    """A conversation, for supervised fine-tuning."""
+    """A conversation, for supervised fine-tuning.
+
+    chat_template_kwargs: the row's own arguments of the chat template, as in all shapes with messages.
+    """
 
     messages: tuple[Message, ...]
     row: int
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Completed:
     prompt: str | tuple[Message, ...]
     completion: str | tuple[Message, ...]
     row: int
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Preference:
     chosen: str | tuple[Message, ...]
     rejected: str | tuple[Message, ...]
     row: int
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,9 @@ def shape_of(where: str, row: Any) -> str:
     for shape, telling in TELLING.items():
         if any(given(names.get(name)) for name in telling):
             return shape
+    empty = [name for telling in TELLING.values() for name in telling if name in names]
+    if empty:
+        raise PonderError(f"{where}: {empty[0]} is empty; fill it in, or leave the row out")
     shapes = "; ".join(" + ".join(columns) for columns in COLUMNS.values())
     found = ", ".join(map(str, names)) or "none"
     raise PonderError(f"{where}: columns {found} are of no known shape; give one of: {shapes}")
@@ -214,20 +223,31 @@ def _text(where: str, row: Row, number: int) -> Text:
     return Text(clean(where, "text", value), number)
 
 
+def _arguments(where: str, row: Row) -> dict[str, Any]:
+    """A row's arguments of the chat template, such as `{"enable_thinking": false}`."""
+    value = structure(where, "chat_template_kwargs", row.get("chat_template_kwargs"))
+    if not given(value):
+        return {}
+    if not isinstance(value, Mapping):
+        raise PonderError(f"{where}: chat_template_kwargs is no object; give e.g. {{\"enable_thinking\": false}}")
+    return {str(name): inner for name, inner in value.items() if inner is not None}
+
+
 def _chat(where: str, row: Row, number: int) -> Chat:
     if not given(row.get("messages")):
         _missing(where, "messages", row, "messages")
-    return Chat(messages_in(where, "messages", structure(where, "messages", row["messages"])), number)
+    messages = messages_in(where, "messages", structure(where, "messages", row["messages"]))
+    return Chat(messages, number, _arguments(where, row))
 
 
 def _completed(where: str, row: Row, number: int) -> Completed:
     prompt, completion = _alike(where, row, "completion")
-    return Completed(prompt, completion, number)
+    return Completed(prompt, completion, number, _arguments(where, row))
 
 
 def _preference(where: str, row: Row, number: int) -> Preference:
     prompt, chosen, rejected = _alike(where, row, "preference")
-    return Preference(prompt, chosen, rejected, number)
+    return Preference(prompt, chosen, rejected, number, _arguments(where, row))
 
 
 def _stepwise(where: str, row: Row, number: int) -> Stepwise:

@@ -91,7 +91,8 @@ def train_sft(
     """
     world, out_dir = world or World(), Path(out_dir)
     ends = _set_ends(model, tokenizer, settings.eos_token, eos_ids)
-    limit = _limit(settings.max_length, context_length or getattr(model.config, "max_position_embeddings", None))
+    context = context_length or getattr(model.config, "max_position_embeddings", None)
+    limit = _limit(settings.max_length, context, "max_length" in settings.model_fields_set)
     how: dict[str, Any] = dict(
         max_length=limit, truncation=settings.truncation, ends=ends, assistant_only=settings.assistant_only_loss,
         completion_only=settings.completion_only_loss, template_arguments=settings.chat_template_kwargs, world=world,
@@ -208,7 +209,10 @@ def _set_ends(model: Any, tokenizer: Any, eos_token: str, eos_ids: Sequence[int]
     return ends
 
 
-def _limit(max_length: int, context: int | None) -> int:
+def _limit(max_length: int, context: int | None, asked: bool) -> int:
+    """Tokens of a row at most. asked: the user said so, and is told where it is too much."""
+    if context and max_length > context and not asked:
+        return int(context)
     if max_length and context and max_length > context:
         raise PonderError(f"max_length is {max_length}, more than the model's context ({context}); lower it, or set 0")
     if not max_length and not context:
