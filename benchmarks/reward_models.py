@@ -94,7 +94,7 @@ def outcome(world: World, base: Any, train: Sequence[Any], held: Sequence[Any], 
         {"mean log-probability": [[lp for _, lp in group] for group in held], "outcome model": scores}, correct
     )
     print(f"\nOutcome model: {len(pairs_of(train))} pairs of {len(train)} problems, {seconds:.0f} s. Held-out pairs: "
-          f"accuracy {told['eval_accuracy']:.3f}, ECE {told['eval_ece']:.3f}, Brier {told['eval_brier']:.3f}.")  # fmt: skip
+          f"accuracy {told['eval_accuracy']:.3f}, ECE {told['eval_ece']:.3f}.")  # fmt: skip
     print(f"Picks among {N} samples of the base on {len(held)} held-out problems, with 95 % intervals:\n")
     print("| picked by | right | above chance | above mean log-probability |\n|---|---|---|---|")
     for row in table:
@@ -162,11 +162,8 @@ def shown(estimate: Any) -> str:
     """0.856 [0.82, 0.89], or a dash."""
     if estimate is None or estimate.value is None:
         return "-"
-    return (
-        f"{estimate.value:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"
-        if estimate.low is not None
-        else f"{estimate.value:.3f}"
-    )
+    interval = "" if estimate.low is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.3f}{interval}"
 
 
 def measure(world: World, told: argparse.Namespace, out: Path) -> None:
