@@ -92,7 +92,7 @@ def test_values_are_those_of_each_row_alone(name: str, side: str) -> None:
         torch.testing.assert_close(entropy_BT, entropies_BT, atol=1e-5, rtol=1e-5)
         assert (logp_BT[inputs[2] == 0] == 0).all() and (entropy_BT[inputs[2] == 0] == 0).all()
         assert logp_BT.requires_grad and not entropy_BT.requires_grad
-    assert (logprobs._parts(model, inputs[0][inputs[1] == 1]) is None) == (name in GENERIC)
+    assert (logprobs.parts_of(model, inputs[0][inputs[1] == 1]) is None) == (name in GENERIC)
 
 
 @pytest.mark.parametrize("logits_bytes", [1, 4 * V * 3, 4 * V * 15, logprobs.LOGITS_BYTES])
@@ -276,7 +276,7 @@ def test_an_adapter_in_the_layers_trains_through_the_fast_path() -> None:
     peft = pytest.importorskip("peft")
     inputs = batch("right")
     model = peft.get_peft_model(build("llama"), peft.LoraConfig(target_modules=["q_proj"], r=2)).eval()
-    assert logprobs._parts(model, inputs[0][0]) is not None
+    assert logprobs.parts_of(model, inputs[0][0]) is not None
     logp_BT, _ = token_logprobs(model, *inputs)
     logp_BT.sum().backward()
     grads = [value.grad for key, value in model.named_parameters() if "lora_B" in key]
@@ -311,7 +311,7 @@ def test_a_patched_head_and_a_bare_module_take_the_generic_path() -> None:
     head = model.get_output_embeddings()
     plain = type(head).forward
     head.forward = lambda hidden: plain(head, hidden) * 0.5
-    assert logprobs._parts(model, inputs[0][0]) is None
+    assert logprobs.parts_of(model, inputs[0][0]) is None
     torch.testing.assert_close(token_logprobs(model, *inputs)[0], reference(model, *inputs, 1.0)[0])
     torch.testing.assert_close(token_logprobs(Wrapped(model), *inputs)[0], reference(model, *inputs, 1.0)[0])
 

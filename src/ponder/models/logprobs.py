@@ -55,14 +55,14 @@ def token_logprobs(
     targets_N = input_ids_BT[rows_N, columns_N]
     inputs = _model_inputs(model, input_ids_BT, real_BT)
 
-    parts = _parts(model, input_ids_BT[real_BT])
+    parts = parts_of(model, input_ids_BT[real_BT])
     flat_N = rows_N * input_ids_BT.shape[1] + before_N  # index_select's backward is faster than x[rows, columns]'s
     if parts is None:
         logits_BTV = model(**inputs, use_cache=False).logits
         logits_NV = logits_BTV.reshape(-1, logits_BTV.shape[-1]).index_select(0, flat_N)
         logp_N, entropy_N = from_logits(logits_NV, targets_N, temperature)
     else:
-        hidden_BTD = _hidden(parts.backbone, inputs)
+        hidden_BTD = hidden_states(parts.backbone, inputs)
         hidden_ND = hidden_BTD.reshape(-1, hidden_BTD.shape[-1]).index_select(0, flat_N)
         logp_N, entropy_N = head_logprobs(
             hidden_ND, parts.head.weight, parts.head.bias, targets_N, temperature, logits_bytes
@@ -221,7 +221,8 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     return _unwrapped(inner) if isinstance(inner, nn.Module) else model
 
 
-def _hidden(backbone: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+def hidden_states(backbone: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The backbone's last hidden states: hidden_BTD."""
     output = backbone(**inputs, use_cache=False)
     return output[0] if isinstance(output, tuple) else output.last_hidden_state
 
@@ -229,7 +230,7 @@ def _hidden(backbone: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tenso
 _PROBED: weakref.WeakKeyDictionary[nn.Module, tuple[Any, Any, bool]] = weakref.WeakKeyDictionary()
 
 
-def _parts(model: nn.Module, input_ids_T: torch.Tensor) -> _Parts | None:
+def parts_of(model: nn.Module, input_ids_T: torch.Tensor) -> _Parts | None:
     """Backbone and head, if a probe on this very model shows that head(backbone(x)) is model(x).logits; else None.
 
     Soft-capped or scaled logits, adapters on the head, virtual prompt tokens, sharded heads: all take the generic path,
@@ -283,7 +284,7 @@ def _is_model(model: nn.Module, parts: _Parts, input_ids_T: torch.Tensor) -> boo
 
     try:
         model.eval()  # dropout would make any two passes differ
-        alone_BTD = _hidden(parts.backbone, few)
+        alone_BTD = hidden_states(parts.backbone, few)
         handle = parts.backbone.register_forward_hook(enlarge)
         try:
             logits_BTV = model(**few, use_cache=False).logits

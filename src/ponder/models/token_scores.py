@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ponder.models.encode import Encoded
-from ponder.models.logprobs import LOGITS_BYTES, _hidden, _parts, from_logits, head_logprobs
+from ponder.models.logprobs import LOGITS_BYTES, from_logits, head_logprobs, hidden_states, parts_of
 from ponder.models.packed_attention import packed_inputs
 
 
@@ -43,13 +43,13 @@ def score_tokens(
     # A row's first token is never learnt, so the place before a learnt one is of the same row.
     places_N = wanted_BT.reshape(-1).nonzero(as_tuple=True)[0]
     targets_N = ids_M.index_select(0, places_N)
-    parts = _parts(model, ids_M)
+    parts = parts_of(model, ids_M)
     if parts is None:
         logits_BTV = model(**inputs, use_cache=False).logits
         logits_NV = logits_BTV.reshape(-1, logits_BTV.shape[-1]).index_select(0, places_N - 1)
         logp_N, entropy_N = from_logits(logits_NV, targets_N)
         return TokenScores(logp_N, entropy_N, logits_NV.detach().argmax(-1) == targets_N)
-    hidden_BTD = _hidden(parts.backbone, inputs)
+    hidden_BTD = hidden_states(parts.backbone, inputs)
     hidden_ND = hidden_BTD.reshape(-1, hidden_BTD.shape[-1]).index_select(0, places_N - 1)
     head = parts.head
     logp_N, entropy_N = head_logprobs(hidden_ND, head.weight, head.bias, targets_N, logits_bytes=logits_bytes)

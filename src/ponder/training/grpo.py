@@ -98,12 +98,12 @@ def train_grpo(
         or (lambda step: LocalSampler(model, tokenizer, context_length=context, eos_ids=ends, version=step)),
         problems=intake.problems,
         render=render,
-        reward=_weighted(reward, settings),
+        reward=weighted(reward, settings),
         world=world,
         observe=observe,
     )
-    identity = _identity(team)
-    place = _go_on(team, out_dir, identity) if resume else _begin_anew(world, out_dir)
+    identity = identity_of(team)
+    place = _go_on(team, out_dir, identity) if resume else begin_anew(world, out_dir)
     journal = Journal(out_dir, settings, place.step, config) if world.first else None
     with ctrl_c(world) as stop_asked, Progress(settings.max_steps, "step", enabled=world.first) as progress:
         while place.step < settings.max_steps:
@@ -113,7 +113,7 @@ def train_grpo(
                 metrics |= evaluate(place.step) or {}
             if journal is not None:
                 journal.write(metrics, stepped.collected, stepped.advantages)
-                progress.update(place.step, **_headline(metrics))
+                progress.update(place.step, **headline(metrics))
             last = place.step == settings.max_steps
             stop = world.broadcast(stop_asked.is_set()) and not last
             if stop or last or place.step % settings.save_steps == 0:
@@ -131,7 +131,8 @@ def train_grpo(
     return world.broadcast(result)
 
 
-def _weighted(reward: RewardFn, settings: GRPOSettings) -> RewardFn:
+def weighted(reward: RewardFn, settings: GRPOSettings) -> RewardFn:
+    """The reward with the settings' weights. Raises PonderError where it has no parts to weigh."""
     if settings.reward_weights is None:
         return reward
     if not isinstance(reward, Reward):
@@ -139,7 +140,7 @@ def _weighted(reward: RewardFn, settings: GRPOSettings) -> RewardFn:
     return reward.reweighted(settings.reward_weights)
 
 
-def _identity(team: Team) -> dict[str, Any]:
+def identity_of(team: Team) -> dict[str, Any]:
     """What must be the same when a run goes on."""
     settings = team.settings.model_dump(mode="json")
     content = hashlib.sha256("".join(problem.id for problem in team.problems).encode()).hexdigest()[:16]
@@ -147,7 +148,8 @@ def _identity(team: Team) -> dict[str, Any]:
     return {"processes": team.world.size, "problems": content, **kept}
 
 
-def _begin_anew(world: World, out_dir: Path) -> Place:
+def begin_anew(world: World, out_dir: Path) -> Place:
+    """Delete what an earlier run left, on every rank at once."""
     if world.first:
         for name in ("checkpoints", "samples", "model"):
             shutil.rmtree(out_dir / name, ignore_errors=True)
@@ -182,7 +184,8 @@ def _save(team: Team, tokenizer: Any, out_dir: Path, place: Place, identity: Map
     )
 
 
-def _headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What the live line shows of a step."""
     return {
         "reward": metrics["reward"],
         "acc": metrics["accuracy"],

@@ -122,9 +122,9 @@ def grpo_step(team: Team, place: Place) -> Stepped:
                 )
                 updates.append(done)
                 skipped = 0 if done.applied else skipped + 1
-                _check_finite(team, step, skipped)
+                check_finite(team, step, skipped)
         if settings.sync_ref_model and step % settings.ref_model_sync_steps == 0:
-            _mix(team.reference, team.policy, settings.ref_model_mixup_alpha)
+            mix_reference(team.reference, team.policy, settings.ref_model_mixup_alpha)
     place = Place(step, collected.cursor, place.num_tokens + collected.tokens, skipped)
     metrics = {
         "step": step,
@@ -185,18 +185,18 @@ def with_fixed_logps(team: Team, batch: Batch, clock: Clock) -> Batch:
         apart = team.settings.bf16 or team.settings.importance_sampling_correction != "none"
         if apart or bool(old_logp_BT.isnan().any()):
             with clock("old_log_prob"), torch.no_grad():
-                old_logp_BT, _ = _logprobs(team, team.policy, batch)
+                old_logp_BT, _ = logprobs_of(team, team.policy, batch)
         batch = replace(batch, old_logp_BT=old_logp_BT)
     if team.reference is not None:
         with clock("ref"), torch.no_grad():
-            ref_logp_BT, _ = _logprobs(team, team.reference, batch)
+            ref_logp_BT, _ = logprobs_of(team, team.reference, batch)
         batch = replace(batch, ref_logp_BT=ref_logp_BT)
     return batch
 
 
 def share_of_loss(team: Team, extent: Extent, batch: Batch) -> tuple[torch.Tensor, Stats]:
     """A micro-batch's share of the whole update's loss, and its statistics as sums."""
-    logp_BT, entropy_BT = _logprobs(team, team.policy, batch)
+    logp_BT, entropy_BT = logprobs_of(team, team.policy, batch)
     terms = PolicyTerms(
         advantages_B=batch.advantages_B,
         mask_BT=batch.mask_BT,
@@ -208,14 +208,16 @@ def share_of_loss(team: Team, extent: Extent, batch: Batch) -> tuple[torch.Tenso
     return loss, {**stats, "entropy": (entropy_BT * batch.mask_BT).sum()}
 
 
-def _logprobs(team: Team, model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def logprobs_of(team: Team, model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """(logp_BT, entropy_BT) of a batch under `model`, at the sampling temperature."""
     with team.autocast():
         return token_logprobs(
             model, batch.input_ids_BT, batch.attention_mask_BT, batch.mask_BT, team.settings.temperature
         )
 
 
-def _check_finite(team: Team, step: int, skipped: int) -> None:
+def check_finite(team: Team, step: int, skipped: int) -> None:
+    """Warn of a skipped update; PonderError after `max_nonfinite` in a row."""
     if skipped and team.world.first:
         log.warning("step %d: the gradient is not finite; the update was skipped (%d in a row)", step, skipped)
     if skipped >= team.settings.max_nonfinite:
@@ -226,6 +228,7 @@ def _check_finite(team: Team, step: int, skipped: int) -> None:
 
 
 @torch.no_grad()
-def _mix(reference: Any, policy: Any, alpha: float) -> None:
+def mix_reference(reference: Any, policy: Any, alpha: float) -> None:
+    """reference = alpha * policy + (1 - alpha) * reference, in place."""
     for old, new in zip(reference.parameters(), policy.parameters(), strict=True):
         old.lerp_(new, alpha)

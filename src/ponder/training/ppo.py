@@ -29,7 +29,7 @@ from ponder.training.checkpoint import (
 )
 from ponder.training.collect import Render, RewardFn
 from ponder.training.distributed import World
-from ponder.training.grpo import _begin_anew, _headline, _identity, _weighted
+from ponder.training.grpo import begin_anew, headline, identity_of, weighted
 from ponder.training.grpo_step import Place, Team
 from ponder.training.interrupt import Stopped, ctrl_c
 from ponder.training.journal import Journal, Observer
@@ -95,12 +95,12 @@ def train_ppo(
         or (lambda step: LocalSampler(model, tokenizer, context_length=context, eos_ids=ends, version=step)),
         problems=intake.problems,
         render=render,
-        reward=_weighted(reward, settings),
+        reward=weighted(reward, settings),
         world=world,
         observe=observe,
     )
     team = PPOTeam(settings, actor, value_model, _optimizer(value_model, settings))
-    identity = _identity(actor)
+    identity = identity_of(actor)
     place = _go_on(team, out_dir, identity) if resume else _anew(world, out_dir)
     journal = Journal(out_dir, settings, place.step, config) if world.first else None
     with ctrl_c(world) as stop_asked, Progress(settings.max_steps, "step", enabled=world.first) as progress:
@@ -111,7 +111,7 @@ def train_ppo(
                 metrics |= evaluate(place.step) or {}
             if journal is not None:
                 journal.write(metrics, stepped.collected, stepped.advantages)
-                progress.update(place.step, **_headline(metrics))
+                progress.update(place.step, **headline(metrics))
             last = place.step == settings.max_steps
             stop = world.broadcast(stop_asked.is_set()) and not last
             if stop or last or place.step % settings.save_steps == 0:
@@ -160,7 +160,7 @@ def _check_critic(model: Any, value_model: Any) -> None:
 def _anew(world: World, out_dir: Path) -> Place:
     if world.first:
         shutil.rmtree(out_dir / "value_model", ignore_errors=True)
-    return _begin_anew(world, out_dir)
+    return begin_anew(world, out_dir)
 
 
 def _go_on(team: PPOTeam, out_dir: Path, identity: Mapping[str, Any]) -> Place:

@@ -18,7 +18,7 @@ from ponder.training.batch import Batch, Row, is_trained, split
 from ponder.training.collect import Clock, Collected
 from ponder.training.critic import token_values
 from ponder.training.distributed import World
-from ponder.training.grpo_step import Team, _logprobs, with_fixed_logps
+from ponder.training.grpo_step import Team, logprobs_of, with_fixed_logps
 from ponder.training.ppo_settings import PPOSettings
 from ponder.training.step import Optimizer
 
@@ -129,7 +129,7 @@ def _rollout_logps(actor: Team, batch: Batch, clock: Clock) -> torch.Tensor:
     if not actor.settings.bf16 and not bool(batch.sampler_logp_BT.isnan().any()):
         return batch.sampler_logp_BT
     with clock("old_log_prob"):
-        return _logprobs(actor, actor.policy, batch)[0]
+        return logprobs_of(actor, actor.policy, batch)[0]
 
 
 # ---- over the whole step ----

@@ -20,7 +20,7 @@ from ponder.training.batch import Batch
 from ponder.training.collect import Clock, collect
 from ponder.training.critic import token_values
 from ponder.training.entropy import token_logprobs_and_entropy
-from ponder.training.grpo_step import Place, Stepped, Team, _check_finite, _mix
+from ponder.training.grpo_step import Place, Stepped, Team, check_finite, mix_reference
 from ponder.training.journal import batch_metrics, machine_metrics, rollout_metrics, update_metrics
 from ponder.training.ppo_credit import Lesson, Part, PPOTeam, lessons_of
 from ponder.training.step import Optimizer, Stats, Update, learning_rate_at, update
@@ -53,9 +53,9 @@ def ppo_step(team: PPOTeam, place: Place) -> Stepped:
                 done.append(_move(team, team.value_optimizer, share_of_value_loss, lesson, value_rate))
             value_updates.append(done[-1])
             skipped = 0 if all(one.applied for one in done) else skipped + 1
-            _check_finite(actor, step, skipped)
+            check_finite(actor, step, skipped)
         if settings.sync_ref_model and step % settings.ref_model_sync_steps == 0:
-            _mix(actor.reference, actor.policy, settings.ref_model_mixup_alpha)
+            mix_reference(actor.reference, actor.policy, settings.ref_model_mixup_alpha)
     place = Place(step, collected.cursor, place.num_tokens + collected.tokens, skipped)
     metrics = {
         "step": step,
