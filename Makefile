@@ -1,4 +1,4 @@
-# make run     set up, then R1-Zero on the embedded model, to a report
+# make run     set up, then the whole R1 recipe on the embedded models, to a table and a report
 # make test    set up, then the test suite          (PYTEST_ARGS="-m slow" etc. are passed on)
 # make check   set up, then ruff and mypy
 # The set-up is done once: .venv is stamped, and made anew only where the project's requirements have changed.
@@ -14,7 +14,7 @@ NEEDS := pyproject.toml constraints.txt
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 run: $(VENV)/.ponder-run
-	$(BIN)/ponder run r1-zero
+	$(BIN)/ponder run r1
 
 test: $(VENV)/.ponder-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
