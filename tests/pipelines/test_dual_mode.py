@@ -164,15 +164,16 @@ def test_pairs_stay_within_a_mode_and_leaks_are_rejected(tmp_path: Path) -> None
         [trace(a, AT_ONCE), trace(a, THOUGHT, sample=1), trace(b, AT_ONCE), trace(b, "<answer>5</answer> ", sample=1)],
     )
     told = pair_modes({"name": "x", "pairs": {"well_formed": True}}, tmp_path, world=World(), answers=answers)
+    every = [row for name in ("pairs.jsonl", "held_pairs.jsonl") for row in read_jsonl(tmp_path / name)]
     assert told == {"pairs, think": 2, "pairs, no_think": 1}
     pairs = {(row["id"], row["mode"]): (row["chosen"][0]["content"], row["rejected"][0]["content"])
-             for row in read_jsonl(tmp_path / "pairs.jsonl")}  # fmt: skip
+             for row in every}  # fmt: skip
     assert pairs == {
         (a.id, "think"): (THOUGHT, wrong),
         (b.id, "think"): (THOUGHT, AT_ONCE),  # to think: an answer without a thought is rejected, right as it is
         (a.id, "no_think"): (AT_ONCE, THOUGHT),  # a leak
     }
-    assert {row["prompt"][0]["content"] for row in read_jsonl(tmp_path / "pairs.jsonl")} == {"/think", "/no_think"}
+    assert {row["prompt"][0]["content"] for row in every} == {"/think", "/no_think"}
 
 
 def test_nothing_to_learn_from_and_held_out_problems_are_errors(tmp_path: Path) -> None:
@@ -257,6 +258,10 @@ def test_the_table_has_a_row_a_model_and_both_modes(whole: Path) -> None:
     best = max(point["score"]["value"] for point in swept["points"])
     assert next(p for p in swept["points"] if p["weight"] == swept["best"])["score"]["value"] == best
     assert table["curves"][0]["best"] == swept["best"]
+    assert table["notes"][-1].startswith("merge (linear)")
+    ids = [{row["id"] for row in read_jsonl(whole / "apo-data" / f"{name}.jsonl")} for name in ("pairs", "held_pairs")]
+    assert ids[0] and not ids[0] & ids[1]
+    assert len(table["notes"]) == 1 + bool(ids[1])
     ElementTree.parse(whole / "merge" / "sweep.svg")
     made = json.loads((whole / "merge" / "model" / "merge.json").read_text())
     assert made["weights"] == [swept["best"], 1 - swept["best"]]

@@ -33,6 +33,7 @@ from ponder.pipelines.mix import MixSettings, training_mix
 from ponder.sampling.local import LocalSampler
 from ponder.training.distributed import World
 
+HELD_PAIRS, HELD_SHARE = "held_pairs.jsonl", 0.1
 STYLE: dict[Mode, str] = {"think": "chat-think", "no_think": "chat-no-think"}
 THOUGHT: dict[Mode, Literal["keep", "drop"]] = {"think": "keep", "no_think": "drop"}
 
@@ -207,6 +208,8 @@ def in_balance(
 def pair_modes(cfg: Mapping[str, Any], folder: Path, *, world: World, answers: Path) -> Mapping[str, Any]:
     """`pairs.jsonl`: within each mode a right answer that keeps to it, before one that is wrong, malformed or leaks.
 
+    The pairs of about a tenth of the problems go to `held_pairs.jsonl`, to measure with.
+
     cfg: `name`, `pairs` (`PairSettings`; its `modes`, `flag` and `any_form` are set here).
     """
     if not world.first:
@@ -222,7 +225,10 @@ def pair_modes(cfg: Mapping[str, Any], folder: Path, *, world: World, answers: P
     _some(rows, answers, "problem with a better and a worse answer")
     assert_no_held_out(rows_with_problems(rows, answers), held_out_of(()), str(cfg["name"]))
     random_of("pairs of both modes", cfg["name"]).shuffle(rows)
-    write_rows(folder / PAIRS, rows)
+    problems = sorted({str(row["id"]) for row in rows})
+    held = {name for name in problems if random_of("held pairs", name).random() < HELD_SHARE}
+    write_rows(folder / PAIRS, [row for row in rows if row["id"] not in held])
+    write_rows(folder / HELD_PAIRS, [row for row in rows if row["id"] in held])
     return {f"pairs, {mode}": count for mode, count in counts.items()}
 
 

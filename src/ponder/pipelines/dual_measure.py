@@ -14,6 +14,7 @@ from pydantic import model_validator
 from ponder.core.config import Settings
 from ponder.core.records import write_atomic, write_json_atomic
 from ponder.core.seeds import seed_of
+from ponder.core.store import read_manifest
 from ponder.core.thinking import opens_thought
 from ponder.core.types import Problem
 from ponder.evals import read_result, spec_of, write_result
@@ -165,11 +166,12 @@ STEPS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
 
 
 def dual_table(
-    cfg: Mapping[str, Any], folder: Path, *, world: World, swept: Path, **measured: Path
+    cfg: Mapping[str, Any], folder: Path, *, world: World, swept: Path, tuned: Path, **measured: Path
 ) -> Mapping[str, Any]:
     """The stage: `table.json`, a row a model, what was expected of each step and whether it shows, the sweep's points.
 
-    cfg: `names` (model -> its title). measured: for each model the folder of its evaluation.
+    cfg: `names` (model -> its title). swept, tuned: the folders of the sweep and of APO. measured: for each model the
+    folder of its evaluation.
     """
     if not world.first:
         return {}
@@ -195,13 +197,23 @@ def dual_table(
         folder,
         as_table(
             "two modes, after each stage, the same held-out problems", COLUMNS,
-            {cfg["names"][name]: cells[name] for name in order}, checks=checks, notes=[note], curves=[_curve(found)],
+            {cfg["names"][name]: cells[name] for name in order}, checks=checks, notes=[*_preferred(tuned), note],
+            curves=[_curve(found)],
         ),
     )  # fmt: skip
     return {"agree": sum(check["verdict"] == "agrees" for check in checks), "checks": len(checks)}
 
 
 dual_table.version = 1  # type: ignore[attr-defined]
+
+
+def _preferred(tuned: Path) -> list[str]:
+    """How far APO moved the model towards the better side of pairs that it did not learn from."""
+    told = read_manifest(tuned)["metrics"]
+    if "eval_rewards/accuracies" not in told:
+        return []
+    share, margin = told["eval_rewards/accuracies"], told["eval_rewards/margins"]
+    return [f"APO: {100 * share:.0f} % of held-out pairs moved towards the better answer, mean margin {margin:.3f}"]
 
 
 def _curve(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from ponder.models.chat import knows_modes
 from ponder.models.load import load_model, load_tokenizer, resolve_model
 from ponder.pipelines import Pipeline, Plan
 from ponder.pipelines.dual_data import (
+    HELD_PAIRS,
     AnswerSettings,
     BalanceSettings,
     balance_modes,
@@ -145,35 +146,38 @@ def _run(world: World, s: DualModeSettings, out: Path, ready_only: bool = False)
     rated = sample("rated", s.rated, both, ("think", "no_think"), "sft")
     told = {"name": "apo-data", "pairs": s.pairs.model_dump(mode="json", exclude={"modes", "flag", "any_form"})}
     pairs = stage(world, run_, "apo-data", pair_modes, told, answers=rated)
-    apo = (
-        stage(world, run_, "apo", prefer, {"apo": lasting_rows(s.apo)}, {"apo": s.apo}, model=both, pairs=pairs)
-        / "model"
-    )
+    tuned = stage(world, run_, "apo", prefer, {"apo": lasting_rows(s.apo)}, {"apo": s.apo}, model=both, pairs=pairs)
+    apo = tuned / "model"
     measure("apo", apo)
 
     swept = stage(world, run_, "merge", sweep, {**common, "merge": s.merge.model_dump(mode="json")}, tuned=apo, mid=mid)
     measure("merged", swept / "model")
-    stage(world, run_, "table", dual_table, {"names": NAMES}, None, swept=swept, **measured)
+    stage(world, run_, "table", dual_table, {"names": NAMES}, None, swept=swept, tuned=tuned, **measured)
 
 
 def prefer(
     cfg: Mapping[str, Any], folder: Path, *, world: World, apo: PreferenceSettings, model: Path, pairs: Path
 ) -> Mapping[str, Any]:
-    """Preference optimisation of `model` on the pairs in the folder `pairs`; a tenth is held out to measure with.
+    """Preference optimisation of `model` on the pairs in the folder `pairs`, measured on those that are held out there.
 
     cfg: `apo` (what `lasting_rows` gives). apo: the same with what may change between a stop and a start.
     """
     loaded = load_model(str(model), dtype="float32")
-    rows = [row for row in read_examples(pairs / PAIRS, "preference") if isinstance(row, Preference)]
-    held = len(rows) // 10
+    rows, held = _pairs(pairs / PAIRS), _pairs(pairs / HELD_PAIRS)
     if world.first:
         write_json_atomic(folder / "environment.json", {**environment(), "processes": world.size})
     return train_preference(
-        apo, loaded.model, loaded.tokenizer, rows[held:], folder, world, validation=rows[:held], eos_ids=loaded.eos_ids
+        apo, loaded.model, loaded.tokenizer, rows, folder, world, validation=held, eos_ids=loaded.eos_ids
     )
 
 
 prefer.version = 1  # type: ignore[attr-defined]
+
+
+def _pairs(file: Path) -> list[Preference]:
+    if not file.stat().st_size:
+        return []
+    return [row for row in read_examples(file, "preference") if isinstance(row, Preference)]
 
 
 def plan(settings: DualModeSettings, out: Path) -> list[Plan]:
