@@ -85,7 +85,8 @@ def load_recipe(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def find_recipe(name_or_path: str | Path) -> Path:
-    """The recipe's file. A bare name (`r1-zero`) is looked for in `mini` first, then in the other folders."""
+    """The recipe's file. A bare name (`r1-zero`) is looked for in `mini` first, then in the other folders; a name with
+    its folder (`single-gpu/r1-zero`) there alone. Raises PonderError with the nearest known name."""
     name = str(name_or_path)
     if name.endswith((".yaml", ".yml")):
         path = Path(name).expanduser()
@@ -96,12 +97,21 @@ def find_recipe(name_or_path: str | Path) -> Path:
     hits = [key for key in known if name == key or name == key.rpartition("/")[2]]
     hits.sort(key=lambda key: not key.startswith("mini/"))
     if not hits:
-        short = sorted({key.rpartition("/")[2] for key in known})
+        short = sorted(known if "/" in name else {key.rpartition("/")[2] for key in known})
         hint = nearest(name, short) or f"; known: {', '.join(short) or 'none'}"
         raise PonderError(f"no recipe is called {name!r}{hint}")
     if len(hits) > 1 and not hits[0].startswith("mini/"):
         raise PonderError(f"several recipes are called {name!r}: {', '.join(hits)}; write one of these names")
     return known[hits[0]]
+
+
+def recipe_label(name_or_path: str | Path) -> str:
+    """What messages and folders call a recipe: `r1` of the embedded size, `single-gpu/r1` of another, a file's stem."""
+    path = find_recipe(name_or_path)
+    for name, known in recipe_names().items():
+        if known == path and not str(name_or_path).endswith((".yaml", ".yml")):
+            return name.removeprefix("mini/")
+    return path.stem
 
 
 def recipe_names() -> dict[str, Path]:

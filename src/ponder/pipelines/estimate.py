@@ -96,9 +96,9 @@ def matrix_rate(size: int = 384, seconds: float = 0.05) -> float:
 def _measured(device: torch.device, size: int, seconds: float, dtype: torch.dtype) -> float:
     """The fastest product counts: what else the machine does at this moment is not the machine's speed."""
     left = torch.randn(size, size, device=device, dtype=dtype)
-    best, until = float("inf"), time.perf_counter() + seconds
-    while best == float("inf") or time.perf_counter() < until:
-        began = time.perf_counter()
+    best, count, until = float("inf"), 0, time.perf_counter() + seconds
+    while count < 10 or time.perf_counter() < until:
+        count, began = count + 1, time.perf_counter()
         left @ left
         if device.type == "cuda":
             torch.cuda.synchronize()

@@ -94,9 +94,9 @@ def _unfit(rows: Sequence[Plan], hardware: Hardware) -> Iterator[str]:
 
 
 def _groups(settings: Settings, key: str = "") -> Iterator[tuple[str, Any]]:
-    """The settings and every group in them, with the prefix of its keys."""
+    """The settings and every group in them that was set, with the prefix of its keys."""
     yield key, settings
-    for name in type(settings).model_fields:
+    for name in settings.model_fields_set:
         value = getattr(settings, name)
         if isinstance(value, Settings):
             yield from _groups(value, f"{key}{name}.")
