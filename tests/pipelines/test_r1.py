@@ -99,7 +99,7 @@ def test_a_second_run_does_nothing_and_starts_no_process(whole: Path, monkeypatc
 
 
 def test_what_is_sampled_and_learnt_is_never_held_out(whole: Path) -> None:
-    kept = {problem.id for problem in held_out_problems(settings_of().data, 9)}
+    kept = {problem.id for problem in held_out_problems(settings_of().data, 9, "test", 0.25)}
     seen = 0
     for name in STAGES:
         for file in (whole / name / TRACES, whole / name / KEPT):
@@ -111,7 +111,7 @@ def test_what_is_sampled_and_learnt_is_never_held_out(whole: Path) -> None:
     assert seen > 300
     mix = MixSettings()
     trained = {(p.task, p.data["key"]) for p in training_mix(mix, 800, "any", 0.3)}
-    assert not trained & {(p.task, p.data["key"]) for p in held_out_problems(mix, 400)}
+    assert not trained & {(p.task, p.data["key"]) for p in held_out_problems(mix, 400, "test", 0.2)}
 
 
 def test_the_reward_models_know_nothing_of_each_other_s_problems(whole: Path) -> None:

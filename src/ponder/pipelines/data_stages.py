@@ -9,18 +9,19 @@ from typing import Any
 from pydantic import Field
 
 from ponder.core.config import Settings
+from ponder.core.errors import PonderError
 from ponder.core.records import write_json_atomic
 from ponder.core.seeds import seed_of
 from ponder.core.types import SamplingParams
 from ponder.data.filter import FilterSettings, filter_traces, table_as_json
 from ponder.data.generate import generate
-from ponder.data.held_out import assert_no_held_out, held_out_of
+from ponder.data.held_out import EvaluationSet, HeldOut, assert_no_held_out, evaluation_sets, held_out_of
 from ponder.data.rows import write_rows
 from ponder.data.trace import Trace, messages_of, read_traces
 from ponder.models.chat import renderer
 from ponder.models.load import load_model
 from ponder.models.scorers import OutcomeScorer
-from ponder.pipelines.mix import MixSettings, training_mix
+from ponder.pipelines.mix import HELD_OUT_SAMPLE, MixSettings, held_out_of_mix, training_mix
 from ponder.rewards.judge import judged_text
 from ponder.sampling.local import LocalSampler
 from ponder.training.distributed import World
@@ -54,7 +55,7 @@ def sample_traces(cfg: Mapping[str, Any], folder: Path, *, world: World, model: 
     """
     settings, mix = SampleSettings(**cfg["sample"]), MixSettings(**cfg["mix"])
     problems = training_mix(mix, settings.problems, f"{cfg['name']} {cfg['seed']}", settings.general_share)
-    assert_no_held_out(problems, held_out_of(()), str(cfg["name"]))
+    assert_no_held_out(problems, held_out_of_mix(mix)[0], str(cfg["name"]))
     loaded = load_model(str(model))
     sampler = LocalSampler(loaded.model, loaded.tokenizer, context_length=loaded.context_length, eos_ids=loaded.eos_ids)
     render = renderer(loaded.tokenizer, cfg["prompt_style"])
@@ -71,16 +72,22 @@ sample_traces.version = 1  # type: ignore[attr-defined]
 
 
 def import_traces(cfg: Mapping[str, Any], folder: Path, *, world: World, file: Path) -> Mapping[str, Any]:
-    """`traces.jsonl`: traces that were made elsewhere. Raises PonderError for a row that is none, or is held out."""
+    """`traces.jsonl`: traces that were made elsewhere.
+
+    cfg: `mix` and `measured` (how many held-out problems models are measured on).
+    Raises PonderError for a row that is none, or is held out: also one that tells nothing but its question.
+    """
     if not world.first:
         return {}
     rows = read_traces(file)
-    assert_no_held_out(rows, held_out_of(()), str(file))
+    if not rows:
+        raise PonderError(f"{file} holds no rows; make traces with `ponder data generate` or `ponder data import`")
+    assert_no_held_out(rows, _held_out(cfg)[0], str(file))
     write_rows(folder / TRACES, rows)
     return {"traces": len(rows)}
 
 
-import_traces.version = 1  # type: ignore[attr-defined]
+import_traces.version = 2  # type: ignore[attr-defined]
 
 
 def keep_traces(
@@ -89,8 +96,9 @@ def keep_traces(
     """`kept.jsonl` and `sft.jsonl` (conversations) of the traces in the folder `traces`, and what each filter took.
 
     cfg: `filter` (for reasoning), `general` (for general requests, kept by what `scorer`, an outcome model, says of
-    their answers), `general_kinds`, `rows` (at most, of each; 0: all), `name`, `prompt_style`. Traces without a
-    thought are learnt with an empty one.
+    their answers), `general_kinds`, `rows` (at most, of each; 0: all), `name`, `prompt_style`; and where the traces
+    come from elsewhere `mix` and `measured`. Traces without a thought are learnt with an empty one.
+    Raises PonderError where a held-out problem is among those that are kept, or none is kept.
     """
     if not world.first:
         return {}
@@ -102,24 +110,39 @@ def keep_traces(
     }
     if scorer is not None and parts["general"]:
         parts["general"] = scored(parts["general"], scorer, cfg["prompt_style"])
+    held_out, sets = _held_out(cfg)
     kept: list[Trace] = []
     told: dict[str, Any] = {}
     for name, part in parts.items():
         if not part:
             continue
         settings = FilterSettings(**cfg["filter" if name == "reasoning" else "general"])
-        passed, table = filter_traces(part, settings)
+        passed, table = filter_traces(part, settings, (*sets, *evaluation_sets(settings.against)))
         passed = passed[: cfg.get("rows") or None]
         told[name] = table_as_json(table, part, passed)
         kept += [dict(row) for row in passed]
-    assert_no_held_out(kept, held_out_of(()), str(cfg["name"]))
+    assert_no_held_out(kept, held_out, str(cfg["name"]))
+    write_json_atomic(folder / FILTERS, told)
+    if not kept:
+        every = [one for part in told.values() for one in part["filters"]]
+        took = max(every, key=lambda one: int(one["taken"]), default={"filter": "empty", "taken": 0})
+        raise PonderError(
+            f"{cfg['name']}: none of {len(rows)} traces is left to learn from; the filter {took['filter']!r} took "
+            f"{took['taken']} (the table is in {folder / FILTERS}): ask for less in its settings, or for more traces"
+        )
     write_rows(folder / KEPT, kept)
     write_rows(folder / SFT_ROWS, [messages_of(row, thought="keep" if _thinks(row) else "empty") for row in kept])
-    write_json_atomic(folder / FILTERS, told)
     return {"traces": len(rows), "kept": len(kept), **{name: part["kept"] for name, part in told.items()}}
 
 
 keep_traces.version = 1  # type: ignore[attr-defined]
+
+
+def _held_out(cfg: Mapping[str, Any]) -> tuple[HeldOut, tuple[EvaluationSet, ...]]:
+    """What the stage's mix holds out, and its test files; without a mix what is known by a problem's content alone."""
+    if "mix" not in cfg:
+        return held_out_of(()), ()
+    return held_out_of_mix(MixSettings(**cfg["mix"]), (), cfg.get("measured", HELD_OUT_SAMPLE))
 
 
 def _thinks(row: Mapping[str, Any]) -> bool:

@@ -69,8 +69,9 @@ def _run(world: World, s: DistillSettings, out: Path, ready_only: bool = False) 
     common: dict[str, Any] = {"mix": s.data.model_dump(mode="json"), "prompt_style": s.prompt_style, "seed": s.seed}
     student = resolve_model(s.model)
     models: dict[str, Path | str] = {"student": student}
+    held_out = {"mix": common["mix"], "measured": s.measure.problems}
     if s.traces is not None:
-        traces = stage(world, run_, "traces", import_traces, {"seed": s.seed}, file=s.traces)
+        traces = stage(world, run_, "traces", import_traces, held_out, file=s.traces)
     else:
         if s.teacher is not None:
             models["teacher"] = resolve_model(s.teacher)
@@ -81,7 +82,7 @@ def _run(world: World, s: DistillSettings, out: Path, ready_only: bool = False) 
         cfg = {**common, "name": "traces", "sample": s.distill.sample.model_dump(mode="json")}
         traces = stage(world, run_, "traces", sample_traces, cfg, model=models["teacher"])
     cfg = {"name": "data", "filter": s.distill.filter.model_dump(mode="json"), "prompt_style": s.prompt_style,
-           "rows": s.distill.rows}  # fmt: skip
+           "rows": s.distill.rows, **held_out}  # fmt: skip
     data = stage(world, run_, "data", keep_traces, cfg, traces=traces)
     cfg, harmless = {"sft": lasting_rows(s.distill.sft)}, {"sft": s.distill.sft}
     models["distilled"] = stage(world, run_, "distilled", fine_tune, cfg, harmless, model=student, data=data) / "model"

@@ -31,8 +31,8 @@ from ponder.pipelines.data_stages import SFT_ROWS, TRACES, SampleSettings, sampl
 from ponder.pipelines.learn_stages import fine_tune, lasting_rows
 from ponder.pipelines.machine import Machine, planned, start
 from ponder.pipelines.measure import MeasureSettings, measure_stage
-from ponder.pipelines.mix import MixSettings
-from ponder.pipelines.self_data import held_out_of_mix, lesson_rows
+from ponder.pipelines.mix import MixSettings, held_out_of_mix
+from ponder.pipelines.self_data import lesson_rows
 from ponder.pipelines.self_improve import KEPT_SHARE
 from ponder.pipelines.self_table import COLUMNS, LENIENT, RIGHT, expected
 from ponder.pipelines.stage_table import Column, as_table, figures, mean, share, write_table

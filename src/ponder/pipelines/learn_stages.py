@@ -23,8 +23,8 @@ from ponder.training.supervised import HARMLESS, SupervisedSettings
 
 PAIRS = "pairs.jsonl"
 
-LEAST_DIFFERENCE = 0.01
-"""Of taste, between two answers that make a pair."""
+LEAST_DIFFERENCE = 0.2
+"""Of taste, between two answers that make a pair: people agree on those, and smaller ones are mostly noise."""
 
 
 def lasting_rows(settings: SupervisedSettings) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def make_pairs(cfg: Mapping[str, Any], folder: Path, *, world: World, traces: Pa
     return {"problems": len(samples), "pairs": len(rows)}
 
 
-make_pairs.version = 1  # type: ignore[attr-defined]
+make_pairs.version = 2  # type: ignore[attr-defined]
 
 
 def _pairs(problem: str, found: Sequence[Trace], most: int, seed: int) -> list[dict[str, Any]]:

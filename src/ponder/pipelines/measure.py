@@ -32,6 +32,8 @@ class MeasureSettings(Settings):
 
     problems: int = Field(480, ge=1)
     """Held-out problems over all kinds."""
+    general_share: float | None = Field(None, ge=0, le=1)
+    """Share of them that are general requests; where not given, as many as of each other kind."""
     n: int = Field(4, ge=1)
     """Samples a problem."""
     temperature: float = Field(DEFAULT_TEMPERATURE, ge=0)
@@ -56,7 +58,7 @@ def measure_stage(
     Each row also tells how readable it is, and which share of its words is in the language of its question.
     """
     settings, mix = MeasureSettings(**cfg["measure"]), MixSettings(**cfg["mix"])
-    problems = held_out_problems(mix, settings.problems, "test")
+    problems = held_out_problems(mix, settings.problems, "test", settings.general_share)
     loaded = load_model(str(model))
     render = renderer(loaded.tokenizer, cfg["prompt_style"])
     seed = seed_of(cfg["seed"], "evaluation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -10,11 +11,16 @@ from ponder.core.config import Settings
 from ponder.core.errors import PonderError
 from ponder.core.seeds import random_of
 from ponder.core.types import Problem
+from ponder.data.held_out import EvaluationSet, HeldOut, evaluation_sets, held_out_of
 from ponder.tasks import KINDS, draw_mix
+from ponder.tasks.audit import signs_of
 from ponder.tasks.rows import read_rows
 
 GENERAL = ("requests",)
 REASONING = tuple(kind for kind in KINDS if kind not in GENERAL)
+
+HELD_OUT_SAMPLE = 480
+"""Held-out problems of the miniature world that are looked for by id and question; all are known by their content."""
 
 
 class MixSettings(Settings):
@@ -47,7 +53,8 @@ def training_mix(mix: MixSettings, n: int, name: str, general_share: float = 0.0
     """`n` training problems, `general_share` of them general requests, shuffled; the same for the same `name`.
 
     Never a problem that is held out: the miniature world's splits never overlap, and rows of the test files are left
-    out of the training files' by their question. Of files all rows are taken, up to `n`.
+    out of the training files' by their question (case, spacing and punctuation apart). Of files all rows are taken, up
+    to `n`.
     """
     wanted = round(n * general_share) if mix.general or mix.general_train_file else 0
     problems = _reasoning(mix, "train", n - wanted, name) + (_general(mix, "train", wanted, name) if wanted else [])
@@ -55,12 +62,31 @@ def training_mix(mix: MixSettings, n: int, name: str, general_share: float = 0.0
     return problems
 
 
-def held_out_problems(mix: MixSettings, n: int, split: str = "test") -> list[Problem]:
-    """`n` problems that no stage trains on: as many of each kind, general requests among them."""
-    kinds = len(mix.reasoning) + len(mix.general)
-    wanted = round(n * len(mix.general) / kinds) if mix.general or mix.general_train_file else 0
+def held_out_problems(
+    mix: MixSettings, n: int, split: str = "test", general_share: float | None = None
+) -> list[Problem]:  # fmt: skip
+    """`n` problems that no stage trains on: reasoning first, as many of each kind, then general requests.
+
+    general_share: of them that are general requests; where not given, as many as of each other kind.
+    """
+    if general_share is None:
+        general_share = len(mix.general) / (len(mix.reasoning) + len(mix.general))
+    wanted = round(n * general_share) if mix.general or mix.general_train_file else 0
     general = _general(mix, split, wanted, "held out") if wanted else []
     return _reasoning(mix, split, n - wanted, "held out") + general
+
+
+def held_out_of_mix(
+    mix: MixSettings, names: Sequence[str] = (), n: int = HELD_OUT_SAMPLE
+) -> tuple[HeldOut, tuple[EvaluationSet, ...]]:
+    """What may not be trained on, to be looked up in; and the test files and the named sets, to filter against.
+
+    names: evaluation sets besides. n: held-out problems of the miniature world that are looked for by id and question.
+    """
+    files = [str(file) for file in (mix.test_file, mix.general_test_file) if file is not None]
+    sets = evaluation_sets([*files, *names])
+    world = () if mix.test_file else (EvaluationSet("the held-out problems", tuple(held_out_problems(mix, n))),)
+    return held_out_of([*sets, *world]), sets
 
 
 def _reasoning(mix: MixSettings, split: str, n: int, name: str) -> list[Problem]:
@@ -78,9 +104,13 @@ def _general(mix: MixSettings, split: str, n: int, name: str) -> list[Problem]:
 def _rows(train: Path, test: Path, split: str, n: int, name: str) -> list[Problem]:
     if split != "train":
         return list(read_rows(test))[:n]
-    held = {problem.prompt for problem in read_rows(test)}
-    rows = [problem for problem in read_rows(train) if problem.prompt not in held]
+    held = {_question(problem) for problem in read_rows(test)}
+    rows = [problem for problem in read_rows(train) if _question(problem) not in held]
     if not rows:
         raise PonderError(f"{train}: every row is also in {test}; nothing is left to train on")
     random_of("rows", name).shuffle(rows)
     return rows[:n]
+
+
+def _question(problem: Problem) -> tuple[str, ...]:
+    return signs_of(problem.prompt) or (problem.prompt,)

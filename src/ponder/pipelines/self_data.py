@@ -13,7 +13,7 @@ from ponder.core.seeds import random_of, seed_of
 from ponder.core.types import Problem, SamplingParams
 from ponder.data.filter import FilterSettings, table_as_json, verdict_of
 from ponder.data.generate import generate
-from ponder.data.held_out import EvaluationSet, HeldOut, assert_no_held_out, evaluation_sets, held_out_of, problem_in
+from ponder.data.held_out import assert_no_held_out, problem_in
 from ponder.data.rejection import Scorer, keep_best, lessons
 from ponder.data.rows import write_rows
 from ponder.data.star import failed, hint_renderer, other_answers, without_hint
@@ -23,7 +23,7 @@ from ponder.models.chat import renderer
 from ponder.models.load import load_model, load_tokenizer
 from ponder.models.scorers import OutcomeScorer
 from ponder.pipelines.data_stages import FILTERS, KEPT, SFT_ROWS, TRACES
-from ponder.pipelines.mix import MixSettings, held_out_problems
+from ponder.pipelines.mix import MixSettings, held_out_of_mix
 from ponder.sampling.local import LocalSampler
 from ponder.training.distributed import World
 
@@ -148,21 +148,6 @@ def lesson_rows(kept: Sequence[Mapping[str, Any]], render: Any) -> list[dict[str
         {"prompt": one.prompt, "completion": one.completion, **{k: row.get(k) for k in ("id", "sample", "provenance")}}
         for row, one in pairs
     ]
-
-
-def held_out_of_mix(mix: MixSettings, against: Sequence[str] = ()) -> tuple[HeldOut, tuple[EvaluationSet, ...]]:
-    """What a mix holds out: the rows of its test files and of `against`, by id, content and question; problems of the
-    miniature world by the split of their content. And the sets, to look for shared words too."""
-    files = [str(file) for file in (mix.test_file, mix.general_test_file) if file is not None]
-    sets = evaluation_sets(list(dict.fromkeys([*files, *against])))
-    if mix.train_file is None:
-        sample = EvaluationSet("the held-out problems", tuple(held_out_problems(mix, HELD_OUT_SAMPLE)))
-        return held_out_of([*sets, sample]), sets
-    return held_out_of(sets), sets
-
-
-HELD_OUT_SAMPLE = 480
-"""Held-out problems of the miniature world that are looked for by id too; all are known by their content anyway."""
 
 
 def _scores(scorer: Path) -> Scorer:

@@ -66,13 +66,14 @@ def _run(world: World, s: SFTRLSettings, out: Path, ready_only: bool = False) ->
     run_ = Run(out, ready_only)
     common: dict[str, Any] = {"mix": s.data.model_dump(mode="json"), "prompt_style": s.prompt_style, "seed": s.seed}
     models: dict[str, Path | str] = {"base": resolve_model(s.model)}
+    held_out = {"mix": common["mix"], "measured": s.measure.problems}
     if s.traces is not None:
-        traces = stage(world, run_, "traces", import_traces, {"seed": s.seed}, file=s.traces)
+        traces = stage(world, run_, "traces", import_traces, held_out, file=s.traces)
     else:
         cfg = {**common, "name": "traces", "sample": s.start.sample.model_dump(mode="json")}
         traces = stage(world, run_, "traces", sample_traces, cfg, model=models["base"])
     cfg = {"name": "data", "filter": s.start.filter.model_dump(mode="json"), "prompt_style": s.prompt_style,
-           "rows": s.start.rows}  # fmt: skip
+           "rows": s.start.rows, **held_out}  # fmt: skip
     data = stage(world, run_, "data", keep_traces, cfg, traces=traces)
     cfg, harmless = {"sft": lasting_rows(s.start.sft)}, {"sft": s.start.sft}
     models["sft"] = stage(world, run_, "sft", fine_tune, cfg, harmless, model=models["base"], data=data) / "model"
