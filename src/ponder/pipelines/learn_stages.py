@@ -82,26 +82,36 @@ def make_pairs(cfg: Mapping[str, Any], folder: Path, *, world: World, traces: Pa
     return {"problems": len(samples), "pairs": len(rows)}
 
 
-make_pairs.version = 2  # type: ignore[attr-defined]
+make_pairs.version = 3  # type: ignore[attr-defined]
 
 
 def _pairs(problem: str, found: Sequence[Trace], most: int, seed: int) -> list[dict[str, Any]]:
-    """Any two answers that differ in taste, drawn at random: near misses teach more than rubbish does."""
-    by_text = {text: row for row in found if (text := answer_of(row).strip())}
-    ranked = sorted((text, taste(row)) for text, row in by_text.items())
-    both = [(a, b) for a in ranked for b in ranked if a[1] > b[1] + LEAST_DIFFERENCE]
-    random_of("pairs", seed, problem).shuffle(both)
-    return [
-        {
-            "prompt": [{"role": "user", "content": found[0]["problem"]}],
-            "chosen": [{"role": "assistant", "content": better}],
-            "rejected": [{"role": "assistant", "content": worse}],
-            "id": problem,
-            "taste": [good, bad],
-            "provenance": {"chosen": by_text[better]["provenance"], "rejected": by_text[worse]["provenance"]},
-        }
-        for (better, good), (worse, bad) in both[:most]
-    ]
+    """Two answers of one model that differ in taste, drawn at random, from each model as many.
+
+    Of one model, so that near misses are among them: against another model's rubbish anything looks good, and what RL
+    asks of a reward model is to tell the answers of one policy apart.
+    """
+    by_teacher: dict[str, dict[str, Trace]] = {}
+    for row in found:
+        if text := answer_of(row).strip():
+            by_teacher.setdefault(str(row["provenance"].get("teacher")), {})[text] = row
+    rows = []
+    for teacher, by_text in sorted(by_teacher.items()):
+        ranked = sorted((text, taste(row)) for text, row in by_text.items())
+        both = [(a, b) for a in ranked for b in ranked if a[1] > b[1] + LEAST_DIFFERENCE]
+        random_of("pairs", seed, problem, teacher).shuffle(both)
+        rows += [
+            {
+                "prompt": [{"role": "user", "content": found[0]["problem"]}],
+                "chosen": [{"role": "assistant", "content": better}],
+                "rejected": [{"role": "assistant", "content": worse}],
+                "id": problem,
+                "taste": [good, bad],
+                "provenance": {"chosen": by_text[better]["provenance"], "rejected": by_text[worse]["provenance"]},
+            }
+            for (better, good), (worse, bad) in both[: max(1, most // len(by_teacher))]
+        ]
+    return rows
 
 
 def taste(row: Mapping[str, Any]) -> float:
