@@ -100,3 +100,37 @@ def test_an_empty_completion_is_named_as_such(tmp_path):
     file.write_text(json.dumps({"prompt": "a", "completion": "  "}))
     with pytest.raises(PonderError, match="row 1: completion is empty"):
         read_examples(file)
+
+
+def test_sharegpt_rows_are_chats(tmp_path):
+    turns = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+    chat = ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"})
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in (
+        {"conversations": turns, "id": 7}, {"conversations": turns, "system": "be brief"},
+        {"conversations": list(chat)}, {"conversations": json.dumps(turns)},
+    )))  # fmt: skip
+    found = read_examples(file)
+    brief = ({"role": "system", "content": "be brief"}, *chat)
+    assert [row.messages for row in found] == [chat, brief, chat, chat]
+    file.write_text(json.dumps({"conversations": [{"from": "nobody", "value": "a"}]}))
+    with pytest.raises(PonderError, match="row 1: message 1 of messages has role 'nobody'"):
+        read_examples(file)
+    file.write_text(json.dumps({"conversations": "hello"}))
+    with pytest.raises(PonderError, match="row 1: conversations is no list of turns"):
+        read_examples(file)
+
+
+def test_pairs_of_whole_conversations_have_the_prompt_in_themselves(tmp_path):
+    ask = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    good, bad = {"role": "assistant", "content": "d"}, {"role": "assistant", "content": "e"}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"chosen": [*ask, good], "rejected": [*ask, bad]}) + "\n"
+                    + json.dumps({"chosen": [*ask, good], "rejected": [*ask, good]}))  # fmt: skip
+    found = read_examples(file)
+    assert [(row.prompt, row.chosen, row.rejected) for row in found] == [
+        (tuple(ask), (good,), (bad,)), (tuple(ask), (good,), (good,)),
+    ]  # fmt: skip
+    file.write_text(json.dumps({"chosen": [good], "rejected": [bad]}))
+    with pytest.raises(PonderError, match="row 1: prompt is empty"):
+        read_examples(file)

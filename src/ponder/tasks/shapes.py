@@ -1,7 +1,7 @@
 """What a row is: the columns that make each shape, and the typed examples of the shapes that are trained on.
 
-The shapes are the field's own (`text`, `messages`, `prompt` + `completion`, `prompt` + `chosen` + `rejected`, stepwise
-`prompt` + `completions` + `labels`); the verifiable ones become problems in `ponder.tasks.rows`.
+The shapes are the field's own (`text`, `messages` or ShareGPT's `conversations`, `prompt` + `completion`, `prompt` +
+`chosen` + `rejected`, stepwise `prompt` + `completions` + `labels`); verifiable ones are `ponder.tasks.rows`' problems.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import eq
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +20,9 @@ from ponder.tasks.loading import RowError, Rows, collected, read_source
 Row = Mapping[str, Any]
 Message = Mapping[str, Any]
 """`role`, `content`, and whatever else the file gives (`reasoning_content`, `tool_calls`, `name`)."""
+
+SPEAKERS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant", "observation": "tool"}
+"""ShareGPT's names of roles that are not the field's."""
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
 
@@ -113,6 +117,7 @@ def read_examples(
             number, row = result
             where = f"{source}, row {number}"
             try:
+                row = _as_messages(where, row)
                 known = known or shape_of(where, row)
                 yield READ[known](where, as_row(where, row), number)
             except PonderError as error:
@@ -122,6 +127,21 @@ def read_examples(
     if not examples and not examples.errors:
         raise PonderError(f"{source} holds no rows")
     return examples
+
+
+def _as_messages(where: str, row: Any) -> Any:
+    """A ShareGPT row (`conversations` of `from` and `value`, and perhaps `system`) as one of `messages`; any other row
+    as it is."""
+    if not isinstance(row, Mapping) or not given(row.get("conversations")) or given(row.get("messages")):
+        return row
+    turns = structure(where, "conversations", row["conversations"])
+    if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
+        raise PonderError(f"{where}: conversations is no list of turns; give [{{from, value}}, …]")
+    messages = [{"role": SPEAKERS.get(t["from"], t["from"]), "content": t.get("value")} if "from" in t else t
+                for t in turns]  # fmt: skip
+    if given(row.get("system")) and not any(message.get("role") == "system" for message in messages):
+        messages.insert(0, {"role": "system", "content": row["system"]})
+    return {**row, "messages": messages}
 
 
 def shape_of(where: str, row: Any) -> str:
@@ -193,6 +213,8 @@ def messages_in(where: str, name: str, value: Any) -> tuple[Message, ...]:
 
 
 def _missing(where: str, shape: str, row: Row, name: str) -> NoReturn:
+    if name in row:
+        raise PonderError(f"{where}: {name} is empty; fill it in, or leave the row out")
     there = ", ".join(str(key) for key in row) or "none"
     columns = " + ".join(COLUMNS[shape])
     raise PonderError(f"{where}: no {name}; a row of shape {columns} needs it (columns: {there})")
@@ -246,6 +268,11 @@ def _completed(where: str, row: Row, number: int) -> Completed:
 
 
 def _preference(where: str, row: Row, number: int) -> Preference:
+    chosen, rejected = (structure(where, name, row.get(name)) for name in ("chosen", "rejected"))
+    if not given(row.get("prompt")) and isinstance(chosen, list) and isinstance(rejected, list):
+        # Two whole conversations: the prompt is what they begin with alike.
+        alike = [*map(eq, chosen[:-1], rejected[:-1]), False].index(False)
+        row = {**row, "prompt": chosen[:alike], "chosen": chosen[alike:], "rejected": rejected[alike:]}
     prompt, chosen, rejected = _alike(where, row, "preference")
     return Preference(prompt, chosen, rejected, number, _arguments(where, row))
 
