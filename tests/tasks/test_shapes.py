@@ -40,7 +40,7 @@ def test_each_shape_is_found_by_its_columns(tmp_path: Path, row: dict[str, Any],
 BAD: list[tuple[Any, str]] = [
     ({"prompt": "p", "chosen": "a"}, "no rejected; a row of shape prompt [+] chosen [+] rejected needs it"),
     ({"chosen": "a", "rejected": "b"}, "no prompt"),
-    ({"prompt": "p", "chosen": "a", "rejected": " "}, "no rejected"),
+    ({"prompt": "p", "chosen": "a", "rejected": " "}, "rejected is empty"),
     ({"completion": "5"}, "no prompt; a row of shape prompt [+] completion"),
     ({"prompt": [USER], "completion": "5"}, "prompt is a list of messages and the rest is not"),
     ({"prompt": "p", "completions": ["a"]}, "no labels"),
@@ -134,3 +134,13 @@ def test_pairs_of_whole_conversations_have_the_prompt_in_themselves(tmp_path):
     file.write_text(json.dumps({"chosen": [good], "rejected": [bad]}))
     with pytest.raises(PonderError, match="row 1: prompt is empty"):
         read_examples(file)
+
+
+def test_a_side_that_is_the_whole_conversation_loses_the_prompt(tmp_path):
+    ask, good, bad = ({"role": r, "content": c} for r, c in (("user", "a"), ("assistant", "d"), ("assistant", "e")))
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"prompt": "a", "chosen": [ask, good], "rejected": [ask, bad]}) + "\n"
+                    + json.dumps({"prompt": [ask], "chosen": [ask, good], "rejected": [bad]}))  # fmt: skip
+    assert [(row.prompt, row.chosen, row.rejected) for row in read_examples(file)] == [
+        ("a", (good,), (bad,)), ((ask,), (good,), (bad,)),
+    ]  # fmt: skip

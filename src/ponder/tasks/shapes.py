@@ -10,19 +10,16 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import eq
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ponder.core.errors import PonderError
+from ponder.tasks.conversations import after_prompt, alike, from_sharegpt
 from ponder.tasks.loading import RowError, Rows, collected, read_source
 
 Row = Mapping[str, Any]
 Message = Mapping[str, Any]
 """`role`, `content`, and whatever else the file gives (`reasoning_content`, `tool_calls`, `name`)."""
-
-SPEAKERS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant", "observation": "tool"}
-"""ShareGPT's names of roles that are not the field's."""
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
 
@@ -137,11 +134,7 @@ def _as_messages(where: str, row: Any) -> Any:
     turns = structure(where, "conversations", row["conversations"])
     if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
         raise PonderError(f"{where}: conversations is no list of turns; give [{{from, value}}, …]")
-    messages = [{"role": SPEAKERS.get(t["from"], t["from"]), "content": t.get("value")} if "from" in t else t
-                for t in turns]  # fmt: skip
-    if given(row.get("system")) and not any(message.get("role") == "system" for message in messages):
-        messages.insert(0, {"role": "system", "content": row["system"]})
-    return {**row, "messages": messages}
+    return {**row, "messages": from_sharegpt(turns, row["system"] if given(row.get("system")) else None)}
 
 
 def shape_of(where: str, row: Any) -> str:
@@ -271,9 +264,10 @@ def _preference(where: str, row: Row, number: int) -> Preference:
     chosen, rejected = (structure(where, name, row.get(name)) for name in ("chosen", "rejected"))
     if not given(row.get("prompt")) and isinstance(chosen, list) and isinstance(rejected, list):
         # Two whole conversations: the prompt is what they begin with alike.
-        alike = [*map(eq, chosen[:-1], rejected[:-1]), False].index(False)
-        row = {**row, "prompt": chosen[:alike], "chosen": chosen[alike:], "rejected": rejected[alike:]}
+        at = alike(chosen, rejected)
+        row = {**row, "prompt": chosen[:at], "chosen": chosen[at:], "rejected": rejected[at:]}
     prompt, chosen, rejected = _alike(where, row, "preference")
+    chosen, rejected = (one if isinstance(one, str) else after_prompt(prompt, one) for one in (chosen, rejected))
     return Preference(prompt, chosen, rejected, number, _arguments(where, row))
 
 
