@@ -26,7 +26,8 @@ _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 @contextlib.contextmanager
 def explained(path: Path, *, only_inside: bool = False) -> Iterator[None]:
-    """Turn a full disk or an unwritable place, met while writing `path`, into a PonderError of one line.
+    """Turn a full disk, or a place where nothing can be written, met while writing `path`, into a PonderError of one
+    line.
 
     only_inside: leave a refusal alone unless the system names a file inside `path` (a refused signal, say, is no
         matter of folders).
@@ -37,7 +38,11 @@ def explained(path: Path, *, only_inside: bool = False) -> Iterator[None]:
         raise
     except Exception as error:
         named = getattr(error, "filename", None)
-        inside = isinstance(named, (str, os.PathLike)) and Path(path) in Path(named).parents
+        place = Path(named) if isinstance(named, (str, os.PathLike)) else None
+        inside = place is not None and Path(path) in place.parents
+        if isinstance(error, FileNotFoundError) and not only_inside and place in (Path(path), *Path(path).parents):
+            # Missing although it was to be made: a place that is no ordinary folder, such as /proc.
+            raise PonderError(f"{path} cannot be made there; choose another folder (--out DIR)") from error
         message = os_error_line(error, path, refusals=inside or not only_inside)
         if message is None:
             raise

@@ -54,8 +54,9 @@ def mini_weights(name: str = "mini") -> Path | None:
 def fetch(hub_id: str, patterns: Sequence[str] = _HUB_FILES) -> Path:
     """The local copy of a hub model, downloaded where the cache has it not; without a network, the cache's at once."""
     import huggingface_hub
+    from huggingface_hub import constants  # the package does not bring it along by itself
 
-    offline = _offline(huggingface_hub.constants.ENDPOINT)
+    offline = _offline(constants.ENDPOINT)
     with one_line(hub_id, "no network here, and it is not in the cache" if offline else ""):
 
         def fetch(patterns: Sequence[str]) -> Path:
@@ -84,9 +85,9 @@ def cached(hub_id: str, file: str) -> Path | None:
 
 def _offline(endpoint: str) -> bool:
     """Whether the hub's name cannot even be looked up: then asking it would only cost half a minute of retries."""
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         return True
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return False  # the proxy looks names up
