@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,6 @@ TEMPLATE = (
     "{% if enable_thinking is false %}{{ '<think></think>' }}{% endif %}{% endif %}"
 )
 """One letter a role; without thinking the answer begins behind an empty thought."""
-
-
-@dataclass(frozen=True)
-class Moded(Preference):
-    """A pair with arguments of its own for the chat template."""
-
-    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 def make_pairs(n: int = 24, first: int = 0) -> list[Preference]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from preference_world import TEMPLATE, Moded, make_pairs, make_settings, run
+from preference_world import TEMPLATE, make_pairs, make_settings, run
 from tiny_world import make_model, make_tokenizer
 
 from ponder.core.errors import PonderError
@@ -45,7 +45,7 @@ def test_message_rows_in_both_modes(thinking: bool | None) -> None:
     tokenizer = make_tokenizer()
     tokenizer.chat_template = TEMPLATE
     arguments = {} if thinking is None else {"enable_thinking": thinking}
-    row = Moded(user("1+1=?"), said("<think>1</think>2"), said("3"), 1, arguments)
+    row = Preference(user("1+1=?"), said("<think>1</think>2"), said("3"), 1, arguments)
     pair = encode_pairs([row], tokenizer, CONTEXT, "drop").pairs[0]
 
     def text(side: Encoded, learnt: bool) -> str:
@@ -105,7 +105,11 @@ def test_a_long_row_is_cut_where_that_is_asked_for(caplog: Any, tmp_path: Path) 
         (Preference("1", "a", "b" * 80, 3), {"truncation": "error"}, "row 3: 82 tokens, more than 64 .max_length."),
         (Preference(user("1"), said("a"), said("b"), 3), {}, "row 3: messages need a chat template"),
         (Preference(user("1"), "a", said("b"), 3), {}, "row 3: prompt is a list of messages and completion is text"),
-        (Moded("1", "a", "b", 3, {"enable_thinking": False}), {}, "row 3: chat_template_kwargs are given, but chosen"),
+        (
+            Preference("1", "a", "b", 3, {"enable_thinking": False}),
+            {},
+            "row 3: chat_template_kwargs are given, but",
+        ),
         (Preference("1", "a", "a", 3), {}, "none of the 1 pairs can be learnt from: .'chosen and"),
         (Preference("1", "a", "b", 3), {"max_length": 65}, "max_length is 65, more than the model's context of 64"),
     ],
@@ -132,7 +136,7 @@ def test_smoothing_is_for_sigmoid_alone() -> None:
 def test_a_settings_argument_gives_way_to_a_rows_own(tmp_path: Path) -> None:
     tokenizer = make_tokenizer()
     tokenizer.chat_template = TEMPLATE
-    own = Moded(user("1"), said("a"), said("b"), 1, {"enable_thinking": True})
+    own = Preference(user("1"), said("a"), said("b"), 1, {"enable_thinking": True})
     rows = [own, Preference(user("1"), said("a"), said("b"), 2)]
     found = encode_pairs(rows, tokenizer, CONTEXT, "drop", {"enable_thinking": False}).pairs
     texts = [tokenizer.decode(pair.chosen.ids) for pair in found]
@@ -142,7 +146,7 @@ def test_a_settings_argument_gives_way_to_a_rows_own(tmp_path: Path) -> None:
 def test_the_template_is_checked_before_the_first_step(tmp_path: Path, caplog: Any) -> None:
     tokenizer = make_tokenizer()
     tokenizer.chat_template = TEMPLATE
-    rows = [Moded(user("1"), said("a</think>b"), said("b"), row, {"enable_thinking": True}) for row in (1, 2)]
+    rows = [Preference(user("1"), said("a</think>b"), said("b"), row, {"enable_thinking": True}) for row in (1, 2)]
     with caplog.at_level(logging.WARNING, "ponder"):
         train_preference(make_settings(max_steps=1), make_model(), tokenizer, rows, tmp_path)
     assert "an orphan </think>" in caplog.text

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ponder.core.errors import PonderError
@@ -103,13 +103,6 @@ def encode_pairs(
     return Pairs(tuple(pairs), {why: tuple(rows) for why, rows in dropped.items()}, tuple(cut))
 
 
-@dataclass(frozen=True)
-class _Side(Completed):
-    """One side of a pair as a row of prompt and completion."""
-
-    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-
 def check_pairs(
     tokenizer: Any, examples: Sequence[Preference], found: Pairs, arguments: Mapping[str, Any], ends: Sequence[int]
 ) -> TemplateReport:
@@ -117,7 +110,7 @@ def check_pairs(
     sides = []
     for e in examples:
         said = e.chosen if isinstance(e.chosen, str) else tuple(_without_prompt(e.prompt, e.chosen))
-        sides.append(_Side(e.prompt, said, e.row, _own(e, arguments)))
+        sides.append(Completed(e.prompt, said, e.row, _own(e, arguments)))
     return check_template(tokenizer, sides, [p.chosen for p in found.pairs], ends=ends, template_arguments=arguments)
 
 
@@ -152,7 +145,7 @@ def _sides(
 
 
 def _own(example: Preference, arguments: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {**(arguments or {}), **(getattr(example, "chat_template_kwargs", None) or {})}
+    return {**(arguments or {}), **example.chat_template_kwargs}
 
 
 def _without_prompt(prompt: str | Sequence[Message], said: Sequence[Message]) -> Sequence[Message]:
