@@ -18,10 +18,11 @@ def train(
     model: Annotated[str, typer.Option(help="mini, mini-small, a directory, or a hub id.")] = "mini",
     validation: Annotated[str | None, typer.Option(metavar="FILE", help="Held-out rows of the same shape.")] = None,
     reward: Annotated[
-        list[str] | None, typer.Option(help="grpo, ppo: a part of the reward, NAME or file.py:function; repeatable.")
+        list[str] | None,
+        typer.Option(help="grpo, ppo: a part of the reward (accuracy, format), NAME or file.py:function; repeatable."),
     ] = None,
     prompt_style: Annotated[str | None, typer.Option(help="grpo, ppo: how a problem becomes a prompt.")] = None,
-    sandbox: Annotated[str, typer.Option(help="grpo, ppo: where programs run.")] = "auto",
+    sandbox: Annotated[str | None, typer.Option(help="grpo, ppo: where programs run; auto if not given.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to work; runs/train-TRAINER.")] = None,
 ) -> None:
     """Train a model on rows; run it again to go on after a stop.
@@ -35,10 +36,9 @@ def train(
     from ponder.pipelines.trainers import Job, run_trainer
 
     given = arguments or []
-    data = tuple(one for one in given if "=" not in one or one.startswith("tasks="))
+    data = tuple(one for one in given if "=" not in one or one.startswith("tasks=") or Path(one).is_file())
     overrides = [one for one in given if one not in data]
-    parts = tuple(reward) if reward else ("accuracy", "format")
-    job = Job(kind, model, data, validation, parts, prompt_style, sandbox)
+    job = Job(kind, model, data, validation, tuple(reward or ()), prompt_style, sandbox)
     folder = out or Path("runs") / f"train-{kind}"
     print(f"train {kind}: working in {folder}", file=sys.stderr)
     print(run_trainer(job, overrides, folder) / "model")

@@ -239,6 +239,8 @@ def _explain(cls: type[Settings], values: Mapping[str, Any], fault: Any, where: 
     if kind == "literal_error":
         expected = fault["ctx"]["expected"]
         message = f"should be one of {expected}" + nearest(str(inner), _literals(expected))
+    if kind in ("tuple_type", "list_type"):
+        message = f"should be a list, such as [{inner}]"
     if isinstance(inner, Mapping) and kind == "value_error":  # a rule over a group's keys: its message names them
         return f"{key}: {message}"
     return f"{key} is {inner!r}: {message}"

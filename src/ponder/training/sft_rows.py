@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ponder.core.errors import PonderError
 from ponder.models.encode import Encoded, Unusable, encode_example
-from ponder.tasks.shapes import Example
+from ponder.tasks.shapes import Chat, Completed, Example
 from ponder.training.distributed import World, unshare
 
 log = logging.getLogger("ponder")
@@ -53,9 +53,13 @@ def take_rows(
     Raises PonderError where no row is left, saying why.
     """
     world = world or World()
+    if template_arguments and not any(map(_rendered, examples)):
+        raise PonderError(f"chat_template_kwargs are set, and none of the {what} has messages; leave them out")
     mine: list[Encoded | Unusable] = []
     for example in world.share(examples):
         own = getattr(example, "chat_template_kwargs", None) or {}
+        if own and not _rendered(example):
+            raise PonderError(f"row {example.row}: chat_template_kwargs are given, but the row is text; give messages")
         try:
             mine.append(
                 encode_example(
@@ -72,6 +76,11 @@ def take_rows(
         told = "; ".join(f"{count} dropped: {why}" for why, count in taken.counts.items()) or "there are none"
         raise PonderError(f"no {what} to learn from: {told}")
     return taken
+
+
+def _rendered(example: Example) -> bool:
+    """Whether the row goes through the chat template."""
+    return isinstance(example, Chat) or (isinstance(example, Completed) and not isinstance(example.completion, str))
 
 
 def _fitting(encoded: Iterable[Encoded | Unusable], max_length: int, truncation: Truncation) -> Taken:
