@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ponder.core.config import parse_settings
 from ponder.core.errors import PonderError
 from ponder.core.records import read_jsonl
 from ponder.core.types import Completion, Problem
@@ -16,6 +17,7 @@ from ponder.data.rows import write_rows
 from ponder.data.trace import Trace, trace_of
 from ponder.pipelines.data_stages import SFT_ROWS, TRACES, import_traces, keep_traces
 from ponder.pipelines.mix import MixSettings, held_out_problems, training_mix
+from ponder.pipelines.parts import DataStage, RLStage
 from ponder.training.distributed import World
 
 MIX = MixSettings(reasoning=("arithmetic", "equations"), general=())
@@ -93,3 +95,9 @@ def test_an_empty_file_of_traces_is_called_that(tmp_path: Path) -> None:
     (tmp_path / "theirs.jsonl").write_text("")
     with pytest.raises(PonderError, match=r"theirs.jsonl holds no rows"):
         import_traces(TOLD, tmp_path, world=World(), file=tmp_path / "theirs.jsonl")
+
+
+def test_stages_without_validation_rows_do_not_take_a_setting_for_them() -> None:
+    for cls, values in ((DataStage, {"sft": {"eval_steps": 5}}), (RLStage, {"grpo": {"eval_steps": 5}})):
+        with pytest.raises(PonderError, match="eval_steps is 5: models are measured after the stage"):
+            parse_settings(cls, values)

@@ -104,13 +104,14 @@ def _general(mix: MixSettings, split: str, n: int, name: str) -> list[Problem]:
 def _rows(train: Path, test: Path, split: str, n: int, name: str) -> list[Problem]:
     if split != "train":
         return list(read_rows(test))[:n]
-    held = {_question(problem) for problem in read_rows(test)}
-    rows = [problem for problem in read_rows(train) if _question(problem) not in held]
+    held = {question_of(problem) for problem in read_rows(test)}
+    rows = [problem for problem in read_rows(train) if question_of(problem) not in held]
     if not rows:
         raise PonderError(f"{train}: every row is also in {test}; nothing is left to train on")
     random_of("rows", name).shuffle(rows)
     return rows[:n]
 
 
-def _question(problem: Problem) -> tuple[str, ...]:
+def question_of(problem: Problem) -> tuple[str, ...]:
+    """What two problems have in common that ask the same: case, spacing and punctuation do not count."""
     return signs_of(problem.prompt) or (problem.prompt,)

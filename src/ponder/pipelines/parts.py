@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ponder.core.config import Settings
 from ponder.data.filter import FilterSettings
@@ -20,6 +20,11 @@ KEPT_SHARE = 0.7
 """Share of traces that filters are guessed to keep, before anything is sampled."""
 
 
+def _nothing_to_look_at(name: str, eval_steps: int) -> None:
+    if eval_steps:
+        raise ValueError(f"{name}.eval_steps is {eval_steps}: models are measured after the stage, so leave it at 0")
+
+
 class RLStage(Settings):
     """A stage of reinforcement learning: what it draws, what it pays for, how it learns."""
 
@@ -29,6 +34,11 @@ class RLStage(Settings):
     rewards: Entries = ("accuracy", "format")
     """As a recipe names them; `outcome_model` without a path is the reward model that the run trains."""
     grpo: GRPOSettings = GRPOSettings()
+
+    @model_validator(mode="after")
+    def _no_validation(self) -> RLStage:
+        _nothing_to_look_at("grpo", self.grpo.eval_steps)
+        return self
 
 
 class DataStage(Settings):
@@ -42,6 +52,11 @@ class DataStage(Settings):
     rows: int = Field(0, ge=0)
     """Rows kept at most of either sort; 0 is all."""
     sft: SFTSettings = SFTSettings()
+
+    @model_validator(mode="after")
+    def _no_validation(self) -> DataStage:
+        _nothing_to_look_at("sft", self.sft.eval_steps)
+        return self
 
     @property
     def likely_rows(self) -> int:

@@ -30,6 +30,7 @@ from ponder.models.chat import STYLES, cot_style, renderer
 from ponder.models.load import LoadedModel, load_model, load_tokenizer, parameter_count, resolve_model
 from ponder.pipelines import Pipeline, Plan
 from ponder.pipelines.estimate import LIKELY_LENGTH, matrix_rate, memory_gb, sampling_seconds, training_seconds
+from ponder.pipelines.mix import question_of
 from ponder.pipelines.sampled import sampled_rows
 from ponder.pipelines.together import stage
 from ponder.rewards import Reward, compose, parts_of
@@ -218,10 +219,10 @@ def training_problems(settings: R1ZeroSettings) -> list[Problem]:
     """What is trained on; never a problem that is held out."""
     data = settings.data
     if data.train_file is not None:
-        kept = {p.prompt for p in read_rows(data.test_file)} if data.test_file is not None else set()
+        kept = {question_of(p) for p in read_rows(data.test_file)} if data.test_file is not None else set()
         if settings.grpo.eval_steps:
-            kept |= {p.prompt for p in held_out(data, settings.evaluation.validation_problems, "validation")}
-        problems = [p for p in read_rows(data.train_file) if p.prompt not in kept]
+            kept |= {question_of(p) for p in held_out(data, settings.evaluation.validation_problems, "validation")}
+        problems = [p for p in read_rows(data.train_file) if question_of(p) not in kept]
         if not problems:
             raise PonderError(f"{data.train_file}: every row is also in {data.test_file}; nothing is left to train on")
         return problems
