@@ -14,6 +14,7 @@ from ponder.pipelines.stage_table import (
     Column,
     as_table,
     cell_text,
+    composite_difference,
     difference,
     figures,
     in_kinds,
@@ -61,6 +62,16 @@ def test_a_difference_is_paired_and_said_in_words() -> None:
     assert checked(told, a, b, RIGHT)["verdict"] == "does not agree"
     assert checked({**told, "expected": "higher"}, a, b, RIGHT)["verdict"] == "agrees"
     assert checked({**told, "expected": "higher"}, a, a, RIGHT)["verdict"] == "not shown"
+
+
+def test_a_mean_of_columns_is_compared_with_an_interval() -> None:
+    form = Column("form", "form", share(lambda r: r["tokens"] > 5))
+    a = [row(at, correct=at % 3 == 0) for at in range(90)]
+    b = [row(at, correct=at % 3 != 1) for at in range(90)]
+    gap = composite_difference(a, b, [RIGHT, form])
+    assert gap.value == pytest.approx(1 / 6) and 0 < gap.low < gap.value < gap.high < 1 / 3  # type: ignore[operator]
+    same = composite_difference(a, a, [RIGHT, form])
+    assert same.value == same.low == same.high == 0.0
 
 
 def test_win_rates_count_ties_as_a_half_and_only_the_same_problem() -> None:

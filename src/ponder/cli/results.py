@@ -55,25 +55,18 @@ def _cell(estimate: Mapping[str, Any], interval: bool) -> str:
 
 
 def show_stages(table: Mapping[str, Any]) -> None:
-    """Print a pipeline's stage table (`ponder.pipelines.stage_table`): figures, intervals below, then what agrees."""
+    """Print a pipeline's stage table (`ponder.pipelines.stage_table`): figures, half their intervals below, then what
+    was expected and what shows. Made for 80 columns; the report has the intervals whole."""
     from rich.console import Console
     from rich.table import Table
-
-    from ponder.pipelines.stage_table import cell_text
 
     columns = [column for column in table["columns"] if not column["key"].startswith("kind/")]
     drawn = Table(title=table["title"], title_justify="left", box=None, header_style="bold", pad_edge=False)
     drawn.add_column("", no_wrap=True)
     for column in columns:
-        drawn.add_column(column["title"], justify="right")
+        drawn.add_column(column.get("short") or column["title"], justify="right")
     for row in table["rows"]:
-        told = []
-        for column in columns:
-            cell = row["cells"].get(column["key"])
-            text = cell_text(cell, column["percent"], interval=False)
-            spread = cell_text(cell, column["percent"]).removeprefix(text).strip(" ()") if cell else ""
-            told.append(f"{text}\n[dim]{spread}[/dim]" if spread else text)
-        drawn.add_row(row["name"], *told)
+        drawn.add_row(row["name"], *(_stage_cell(row["cells"].get(c["key"]), c["percent"]) for c in columns))
     console = Console()
     console.print(drawn)
     for check in table.get("checks", ()):
@@ -81,6 +74,17 @@ def show_stages(table: Mapping[str, Any]) -> None:
         points = "" if gap.get("value") is None else f" {100 * gap['value']:+.1f}"
         if gap.get("low") is not None:
             points += f" ({100 * gap['low']:+.1f} to {100 * gap['high']:+.1f})"
-        console.print(f"  {check['verdict']:15} {check['told']}:{points}", highlight=False)
+        console.print(f"  {check['verdict']:15} {check['told']}:{points}", highlight=False, soft_wrap=True)
     for note in table.get("notes", ()):
         console.print(note, highlight=False)
+
+
+def _stage_cell(cell: Mapping[str, Any] | None, percent: bool) -> str:
+    if cell is None or cell.get("value") is None:
+        return "-"
+    factor = 100.0 if percent else 1.0
+    value = factor * cell["value"]
+    text = f"{value / 1000:.0f}k" if value >= 10_000 else f"{value:.1f}"
+    if cell.get("low") is None or cell.get("high") is None:
+        return text
+    return f"{text}\n[dim]±{factor * (cell['high'] - cell['low']) / 2:.1f}[/dim]"

@@ -31,12 +31,12 @@ def columns_of(mix: MixSettings, tasks: Sequence[str]) -> list[Column]:
     reasoning = [task for task in tasks if task not in general]
     right = lambda row: row["correct"]  # noqa: E731
     columns = [
-        Column("reasoning", "reasoning", share(right, in_kinds(reasoning))),
-        Column("form", "well formed", share(lambda row: row["well_formed"])),
-        Column("instructions", "instructions", share(right, in_kinds(general))),
-        Column("preference", "preferred to base", mean("win")),
-        Column("language", "one language", mean("language_consistency")),
-        Column("readability", "readable", mean("readability")),
+        Column("reasoning", "reasoning", share(right, in_kinds(reasoning)), short="reason"),
+        Column("form", "well formed", share(lambda row: row["well_formed"]), short="form"),
+        Column("instructions", "instructions", share(right, in_kinds(general)), short="instr"),
+        Column("preference", "preferred to base", mean("win"), short="pref"),
+        Column("language", "one language", mean("language_consistency"), short="lang"),
+        Column("readability", "readable", mean("readability"), short="read"),
         Column("length", "tokens", mean("tokens"), percent=False, better=""),
     ]
     columns += [Column(f"kind/{task}", task.replace("_", " "), share(right, in_kinds([task]))) for task in reasoning]

@@ -9,10 +9,20 @@ from typing import Any
 
 from ponder.core.records import write_json_atomic
 from ponder.evals import read_result
-from ponder.evals.metrics import Estimate
+from ponder.evals.summary import verdict
 from ponder.pipelines.mix import MixSettings
 from ponder.pipelines.models_table import checked, columns_of
-from ponder.pipelines.stage_table import Column, Row, as_table, difference, figures, mean, win_rates, write_table
+from ponder.pipelines.stage_table import (
+    Column,
+    Row,
+    as_table,
+    composite_difference,
+    difference,
+    figures,
+    mean,
+    win_rates,
+    write_table,
+)
 from ponder.training.distributed import World
 
 PUBLISHED = {
@@ -77,13 +87,14 @@ def r1_table(cfg: Mapping[str, Any], folder: Path, *, world: World, **measured: 
         cells[name]["trained"] = cfg["trained"].get(name)
         values = [cells[name][key].value for key in TAKEN_TOGETHER if cells[name][key].value is not None]
         cells[name]["together"] = sum(values) / len(values) if values else None
-    columns.insert(6, Column("together", "mean of these", mean("none")))
-    columns.insert(8, Column("trained", "tokens trained on", mean("none"), percent=False, better=""))
+    columns.insert(6, Column("together", "mean of these", mean("none"), short="mean"))
+    columns.insert(8, Column("trained", "tokens trained on", mean("none"), percent=False, better="", short="trained"))
     checks = [
         checked(asdict(shape), rows[shape.a], rows[shape.b], known[shape.column]) for shape in SHAPES
         if shape.a in rows and shape.b in rows
     ]  # fmt: skip
-    checks.append(best_of_all(cells, [n for n in ("base", "zero", "cold", "rl", "sft", "r1") if n in rows]))
+    together = [known[key] for key in TAKEN_TOGETHER]
+    checks.append(best_of_all(cells, rows, together, [n for n in ("base", "zero", "cold", "rl", "sft") if n in rows]))
     titles = {cfg["names"][name]: cells[name] for name in order}
     table = as_table("after each stage, the same held-out problems", columns, titles, checks=checks,
                      published=PUBLISHED, models={name: cfg["names"][name] for name in order})  # fmt: skip
@@ -95,15 +106,21 @@ def r1_table(cfg: Mapping[str, Any], folder: Path, *, world: World, **measured: 
 r1_table.version = 1  # type: ignore[attr-defined]
 
 
-def best_of_all(cells: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
-    """Whether R1 has the highest mean over the columns that say how good a model is."""
-    means = {name: cells[name]["together"] for name in names if cells[name]["together"] is not None}
-    best = max(means, key=lambda name: means[name]) if means else ""
-    second = max((value for name, value in means.items() if name != "r1"), default=0.0)
-    gap = Estimate(means.get("r1", 0.0) - second, None, None, len(means), "difference to the best of the others")
-    verdict = "agrees" if best == "r1" else "does not agree"
-    return {"told": "the final model is best over all columns taken together", "column": "together",
-            "verdict": verdict, "difference": asdict(gap)}  # fmt: skip
+def best_of_all(
+    cells: Mapping[str, Mapping[str, Any]], rows: Mapping[str, Sequence[Row]], columns: Sequence[Column],
+    others: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
+    """Whether R1 has a higher mean over the columns that say how good a model is than the best of `others`."""
+    best = max(others, key=lambda name: cells[name]["together"] or 0.0)
+    gap = composite_difference(rows[best], rows["r1"], columns)
+    seen = {"higher": "agrees", "lower": "does not agree"}.get(verdict(gap), "not shown")
+    told = f"the final model is best over all columns taken together (next to it: {cells_title(best)})"
+    return {"told": told, "column": "together", "verdict": seen, "difference": asdict(gap)}
+
+
+def cells_title(name: str) -> str:
+    """A model's name in the check's words."""
+    return {"zero": "R1-Zero", "cold": "cold start", "rl": "reasoning RL", "sft": "SFT on both"}.get(name, name)
 
 
 def _steps(order: Sequence[str]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ponder.core.errors import PonderError
 from ponder.core.records import write_json_atomic
-from ponder.evals.metrics import Estimate, clustered, paired_ratio
+from ponder.evals.metrics import DRAWS, Estimate, clustered, paired_ratio, resample
 from ponder.evals.summary import verdict
 
 Row = Mapping[str, Any]
@@ -28,7 +28,7 @@ TABLE = "table.json"
 class Column:
     """One measure of a row. of: (numerator, denominator) of an evaluation row; (0, 0) where it does not count.
 
-    better: `high`, `low` or "" (neither). percent: a share between 0 and 1.
+    better: `high`, `low` or "" (neither). percent: a share between 0 and 1. short: its title in a narrow terminal.
     """
 
     key: str
@@ -36,6 +36,7 @@ class Column:
     of: Callable[[Row], tuple[float, float]]
     percent: bool = True
     better: str = "high"
+    short: str = ""
 
 
 def share(test: Callable[[Row], bool | None], where: Callable[[Row], bool] = lambda row: True) -> Any:
@@ -84,6 +85,23 @@ def difference(a_rows: Sequence[Row], b_rows: Sequence[Row], column: Column) -> 
     return gap, verdict(gap)
 
 
+def composite_difference(a_rows: Sequence[Row], b_rows: Sequence[Row], columns: Sequence[Column]) -> Estimate:
+    """b - a of the mean over `columns`, with an interval from resampling the contents that both have."""
+    shared = {row["id"] for row in a_rows} & {row["id"] for row in b_rows}
+    sums = [_sums([row for row in rows if row["id"] in shared], columns) for rows in (a_rows, b_rows)]
+    count = len(sums[0][0])
+    weights_DP = np.concatenate([np.ones((1, count)), resample(count, DRAWS, "composite")])  # the first is the whole
+    means = [np.nanmean(_ratios(weights_DP @ top_PM, weights_DP @ bottom_PM), axis=1) for top_PM, bottom_PM in sums]
+    gap_D = means[1] - means[0]
+    low, high = np.quantile(gap_D[1:], [0.025, 0.975])
+    return Estimate(float(gap_D[0]), float(low), float(high), count, "paired bootstrap of a mean of columns")
+
+
+def _ratios(top_DM: np.ndarray, bottom_DM: np.ndarray) -> np.ndarray:
+    """NaN where a resample has nothing of a column."""
+    return np.divide(top_DM, bottom_DM, out=np.full_like(top_DM, np.nan), where=bottom_DM > 0)
+
+
 def _sums(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[np.ndarray, np.ndarray]:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
@@ -118,7 +136,10 @@ def as_table(
     """The table as JSON. rows: by name, an Estimate (or a plain number) a column key."""
     return {
         "title": title,
-        "columns": [{"key": c.key, "title": c.title, "percent": c.percent, "better": c.better} for c in columns],
+        "columns": [
+            {"key": c.key, "title": c.title, "percent": c.percent, "better": c.better, "short": c.short or c.title}
+            for c in columns
+        ],
         "rows": [
             {"name": name, "cells": {key: _cell(value) for key, value in cells.items()}} for name, cells in rows.items()
         ],
