@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from ponder.core.errors import PonderError
 from ponder.core.records import read_jsonl
-from ponder.core.thinking import THINK_CLOSE, THINK_OPEN, parse
+from ponder.core.thinking import THINK_CLOSE, THINK_OPEN, closes_thought, opens_thought, parse
 from ponder.core.types import Completion, Problem, Score, Task
 from ponder.sampling.endpoint.wire import joined
 from ponder.tasks import TASKS
@@ -69,9 +69,10 @@ def trace_of(
     Tokens and cost are those that an endpoint's reply tells, else the completion's own tokens are counted.
     Raises PonderError for a task without a grader.
     """
-    opened = isinstance(prompt, str) and prompt.rstrip().endswith(THINK_OPEN)
-    graded = grade(problem, completion.text, completion.finish == "abort", opened, score, tasks)
-    parsed = parse(completion.text, opened)
+    opened = isinstance(prompt, str) and opens_thought(prompt)
+    closed = isinstance(prompt, str) and closes_thought(prompt)
+    graded = grade(problem, completion.text, completion.finish == "abort", opened, score, tasks, closed)
+    parsed = parse(completion.text, opened, closed)
     return {
         "id": problem.id,
         "task": problem.task,
@@ -100,19 +101,20 @@ def trace_of(
 
 def grade(
     problem: Problem, text: str, gave_up: bool = False, opened: bool = False, score: Score | None = None,
-    tasks: Mapping[str, Task] = TASKS,
+    tasks: Mapping[str, Task] = TASKS, closed: bool = False,
 ) -> Grade:  # fmt: skip
     """Grade a text; the two readings are described at the head of this file.
 
-    gave_up: the sampler did, so that all is unknown. opened: the prompt wrote `<think>`. score: as in `trace_of`.
+    gave_up: the sampler did, so that all is unknown. opened: the prompt wrote `<think>`; closed: and `</think>`.
+    score: as in `trace_of`.
     """
-    parsed = parse(text, opened)
+    parsed = parse(text, opened, closed)
     if gave_up:
         return Grade(None, None, False, None, {}, GIVEN_UP)
     task = tasks.get(problem.task)
     if task is None:
         raise PonderError(f"problem {problem.id}: task {problem.task!r} has no grader; known: {', '.join(tasks)}")
-    strict = _strict(problem.task, task, text, opened)
+    strict = _strict(problem.task, task, text, opened, closed)
     own = score if score is not None and score.correct is not None else None
     if own is None:
         own = task.grade(problem, strict) if strict else Score(0.0, False, note="no answer")
@@ -121,9 +123,9 @@ def grade(
     return Grade(own.correct, lenient, parsed.well_formed, told.value, told.parts, told.note)
 
 
-def _strict(name: str, task: Task, text: str, opened: bool) -> str:
+def _strict(name: str, task: Task, text: str, opened: bool, closed: bool) -> str:
     # The same reading as the reward `accuracy` has.
-    parsed = parse(text, opened)
+    parsed = parse(text, opened, closed)
     if parsed.answer is not None:
         return parsed.answer
     if getattr(task, "whole", False):

@@ -31,9 +31,10 @@ from ponder.models.load import LoadedModel, load_model, load_tokenizer, paramete
 from ponder.pipelines import Pipeline, Plan
 from ponder.pipelines.estimate import LIKELY_LENGTH, matrix_rate, memory_gb, sampling_seconds, training_seconds
 from ponder.pipelines.mix import question_of
+from ponder.pipelines.reward_parts import parts_of_recipe
 from ponder.pipelines.sampled import sampled_rows
 from ponder.pipelines.together import stage
-from ponder.rewards import Reward, compose, parts_of
+from ponder.rewards import Reward, compose
 from ponder.sandbox.choice import VARIABLE
 from ponder.tasks import KINDS, PROGRAMS, SEARCH_LIKE, draw_mix, runnable
 from ponder.tasks.drawing import split_of
@@ -343,7 +344,7 @@ train.version = 1  # type: ignore[attr-defined]
 
 def reward_of(settings: R1ZeroSettings, opened: bool = False) -> Reward:
     """The reward that the recipe names. opened: the prompt's template already wrote `<think>`."""
-    return compose(parts_of(settings.rewards, opened))
+    return compose(parts_of_recipe(settings.rewards, opened))
 
 
 def opens_thought(render: Callable[[Problem], str]) -> bool:

@@ -38,6 +38,7 @@ def stages(told: Mapping[str, Any]) -> str:
     if kinds:
         body += f"<details><summary>Reasoning by kind</summary>{card(_table(told, kinds))}</details>"
     body += _chart(told)
+    body += "".join(card(_curve(curve)) for curve in told.get("curves", ()))
     for note in told.get("notes", ()):
         body += f'<p class="hint">{esc(note)}</p>'
     if told.get("checks"):
@@ -93,6 +94,15 @@ def _chart(told: Mapping[str, Any]) -> str:
     chart = lines("Over the stages", drawn, percent=True, ceiling=1.0)
     listed = ", ".join(f"{at} {esc(name)}" for at, name in enumerate(names, 1))
     return card(chart) + f'<p class="hint">Stages: {listed}.</p>' if chart else ""
+
+
+def _curve(told: Mapping[str, Any]) -> str:
+    drawn = [
+        Series(one["name"], tuple((float(x), y) for x, y in one["points"]), f"s{at % 8 + 1}", dots=True)
+        for at, one in enumerate(told["series"])
+    ]
+    best = "" if told.get("best") is None else f'<p class="hint">{esc(told["x"])}: {esc(told["best"])} was taken.</p>'
+    return lines(str(told["title"]), drawn, percent=True) + best
 
 
 def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
