@@ -49,9 +49,7 @@ def filter_traces(
             continue
         taken = take(rows, given)
         examples = tuple(named(rows[place]) for place in list(taken)[:EXAMPLES])
-        table.append(
-            Took(name, len(rows), len(taken), len(rows) - len(taken), dict(Counter(taken.values())), examples)
-        )
+        table.append(Took(name, len(rows), len(taken), len(rows) - len(taken), dict(Counter(taken.values())), examples))
         rows = [row for place, row in enumerate(rows) if place not in taken]
     return rows, table
 

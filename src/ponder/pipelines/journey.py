@@ -41,8 +41,9 @@ from ponder.training.distributed import World
 from ponder.training.sft import SFTSettings
 
 STUDENTS = ("journey", "shortcut")
-WORLDS_OWN = {lang: (f"{say['wrong']}\n{say['wait']}", say["wait"]) for lang, say in PHRASES.items()}
-"""Reflections as the pages of the miniature world have them."""
+WORLDS_OWN = {lang: (f"{say['check']} {say['wrong']}\n{say['wait']}", say["wait"]) for lang, say in PHRASES.items()}
+"""Reflections as the pages of the miniature world have them, token for token: its verdicts never begin a line, and a
+small model that has not met such a line spells it wrong."""
 
 
 class JourneyRunSettings(Settings):
@@ -107,7 +108,8 @@ def _run(world: World, s: JourneyRunSettings, out: Path, ready_only: bool = Fals
     cfg = {**common, "name": "attempts", "teacher": "base", "sample": s.sample.model_dump(mode="json")}
     attempts = stage(world, run_, "attempts", sample_traces, cfg, model=base)
     own = s.data.train_file is None if s.reflections == "auto" else s.reflections == "world"
-    cfg = {**common, "journey": s.journey.model_dump(mode="json"), "reflections": "world" if own else "plain"}
+    said: Mapping[str, tuple[str, ...]] = WORLDS_OWN if own else REFLECTIONS
+    cfg = {**common, "journey": s.journey.model_dump(mode="json"), "reflections": {k: list(v) for k, v in said.items()}}
     data = stage(world, run_, "data", make_rows, cfg, model=base, traces=attempts)
     for name in STUDENTS:
         cfg = {"sft": lasting_rows(s.sft)}
@@ -122,7 +124,7 @@ def make_rows(
 ) -> Mapping[str, Any]:
     """`journey/sft.jsonl` and `shortcut/sft.jsonl`, their traces beside them, and `counts.json`.
 
-    cfg: `mix`, `prompt_style`, `journey` (`JourneySettings`), `reflections` (world or plain).
+    cfg: `mix`, `prompt_style`, `journey` (`JourneySettings`), `reflections` (by language).
     Raises PonderError where no journey with a wrong attempt can be made, or a problem is held out.
     """
     if not world.first:
@@ -134,9 +136,8 @@ def make_rows(
 
     rows = read_traces(traces / TRACES)
     held_out, _ = held_out_of_mix(MixSettings(**cfg["mix"]))
-    reflections = WORLDS_OWN if cfg["reflections"] == "world" else REFLECTIONS
     settings = JourneySettings(**cfg["journey"])
-    made = journeys(rows, settings, held_out, count, reflections)
+    made = journeys(rows, settings, held_out, count, cfg["reflections"])
     if not made.rows or (len(settings.shares) > 1 and not sum(made.made[n] for n in made.made if n)):
         raise PonderError(
             f"no journey can be made of {len(rows)} attempts: {made.problems} problems have a well-formed right one, "
@@ -155,7 +156,7 @@ def make_rows(
         }  # fmt: skip
     told |= {"asked": dict(made.asked), "made": dict(made.made), "dropped": dict(made.dropped)}
     told["repeated"] = sum(row["provenance"]["repeat"] > 0 for row in parts["shortcut"])
-    write_json_atomic(folder / "counts.json", {**told, "reflections": {k: list(v) for k, v in reflections.items()}})
+    write_json_atomic(folder / "counts.json", told)
     return told
 
 
