@@ -26,7 +26,6 @@ def plan(name: Name, overrides: Overrides = None, out: Out = None, on: On = "thi
     from rich.console import Console
     from rich.table import Table
 
-    from ponder.core.progress import show_time
     from ponder.pipelines.estimate import planned_for
     from ponder.pipelines.hardware import hardware_of
     from ponder.pipelines.planning import notes_of, target_of
@@ -40,7 +39,7 @@ def plan(name: Name, overrides: Overrides = None, out: Out = None, on: On = "thi
         "what": [row.what for row in rows],
     }
     if any(row.seconds is not None for row in rows):
-        columns["about"] = [show_time(row.seconds) if row.seconds is not None else "-" for row in rows]
+        columns["about"] = [_shown(row.seconds) if row.seconds is not None else "-" for row in rows]
     if any(row.memory_gb is not None for row in rows):
         columns["memory"] = [f"{row.memory_gb:,.1f} GB" if row.memory_gb is not None else "-" for row in rows]
     table = Table(title=f"{where} in {folder}", title_justify="left", box=None, header_style="bold", pad_edge=False)
@@ -52,6 +51,13 @@ def plan(name: Name, overrides: Overrides = None, out: Out = None, on: On = "thi
     console.print(table)
     left = sum(row.seconds or 0.0 for row in rows if row.state != "done")
     if left:
-        console.print(f"left to do: about {show_time(left)} (hours:minutes:seconds)", highlight=False)
+        console.print(f"left to do: about {_shown(left)}", highlight=False)
     for note in notes_of(settings, rows, hardware):
         console.print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def _shown(seconds: float) -> str:
+    """`0:02:10`, hours first; beyond four days, `9 days`."""
+    from ponder.core.progress import show_time
+
+    return show_time(seconds) if seconds < 4 * 86400 else f"{seconds / 86400:,.0f} days"
