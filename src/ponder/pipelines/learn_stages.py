@@ -82,7 +82,7 @@ def make_pairs(cfg: Mapping[str, Any], folder: Path, *, world: World, traces: Pa
     return {"problems": len(samples), "pairs": len(rows)}
 
 
-make_pairs.version = 3  # type: ignore[attr-defined]
+make_pairs.version = 1  # type: ignore[attr-defined]
 
 
 def _pairs(problem: str, found: Sequence[Trace], most: int, seed: int) -> list[dict[str, Any]]:
