@@ -101,3 +101,9 @@ def test_stages_without_validation_rows_do_not_take_a_setting_for_them() -> None
     for cls, values in ((DataStage, {"sft": {"eval_steps": 5}}), (RLStage, {"grpo": {"eval_steps": 5}})):
         with pytest.raises(PonderError, match="eval_steps is 5: models are measured after the stage"):
             parse_settings(cls, values)
+
+
+def test_a_kind_of_problem_that_there_is_none_of_is_found_before_anything_runs() -> None:
+    with pytest.raises(PonderError, match=r"reasoning .*unknown kind of problem 'countdwn'.*did you mean countdown\?"):
+        parse_settings(MixSettings, {"reasoning": ["arithmetic", "countdwn"]})
+    assert parse_settings(MixSettings, {"reasoning": ["gym:chain_sum"]}).reasoning == ("gym:chain_sum",)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ponder.core.config import Settings
 from ponder.core.errors import PonderError
 from ponder.core.seeds import random_of
 from ponder.core.types import Problem
 from ponder.data.held_out import EvaluationSet, HeldOut, evaluation_sets, held_out_of
-from ponder.tasks import KINDS, draw_mix
+from ponder.tasks import KINDS, draw_mix, unknown_kind
 from ponder.tasks.audit import signs_of
 from ponder.tasks.rows import read_rows
 
@@ -38,6 +38,13 @@ class MixSettings(Settings):
     general_train_file: Path | None = None
     """Rows of general requests whose form can be checked (IFEval's columns, say)."""
     general_test_file: Path | None = None
+
+    @field_validator("reasoning", "general")
+    @classmethod
+    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := unknown_kind(kinds):
+            raise ValueError(wrong)
+        return kinds
 
     @model_validator(mode="after")
     def _pairs(self) -> MixSettings:

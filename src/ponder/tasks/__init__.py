@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ponder.core.errors import PonderError
+from ponder.core.errors import PonderError, nearest
 from ponder.core.seeds import random_of
 from ponder.core.types import Problem, Task
 from ponder.sandbox.choice import default_sandbox
@@ -44,16 +44,26 @@ def draw_mix(kinds: Sequence[str], split: str, n: int, seed: str = "", level: in
         raise PonderError("no kinds of problem were named: give at least one, e.g. tasks=[countdown]")
     if len(set(kinds)) < len(kinds):
         raise PonderError(f"a kind of problem is named twice in {', '.join(kinds)}: name each once")
+    if wrong := unknown_kind(kinds):
+        raise PonderError(wrong)
     known = {task.name: task for task in MINIATURE}
     problems: list[Problem] = []
     for place, kind in enumerate(kinds):
-        if kind not in known and not kind.startswith(PREFIX):
-            raise PonderError(f"unknown kind of problem {kind!r}: one of {', '.join(known)}, or gym:NAME")
         share = n // len(kinds) + (place < n % len(kinds))
         task = known[kind] if kind in known else gym_task(kind)
         problems += task.problems(split, share, seed, level=level)
     random_of("mix", split, seed).shuffle(problems)
     return problems
+
+
+def unknown_kind(kinds: Sequence[str]) -> str:
+    """What to say of the first of `kinds` that there is none of; "" where all are known."""
+    known = [task.name for task in MINIATURE]
+    for kind in kinds:
+        if kind not in known and not kind.startswith(PREFIX):
+            near = nearest(kind, known)
+            return f"unknown kind of problem {kind!r}: one of {', '.join(known)}, or gym:NAME{near}"
+    return ""
 
 
 def grade(problem: Problem, answer: str | None) -> bool | None:
