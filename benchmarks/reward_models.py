@@ -1,6 +1,6 @@
 """What the two reward models are worth in the miniature world, where every verdict can be computed.
 
-    .venv/bin/python benchmarks/reward_models.py [--problems 520] [--held-out 320] [--solutions 400] [--processes 2]
+    .venv/bin/python benchmarks/reward_models.py [--problems 520] [--held-out 320] [--solutions 800] [--processes 2]
         [--r1-zero runs/r1-zero] [--out DIR]
 
 Outcome model: trained on pairs (right above wrong) of the base's own samples; on held-out problems its pick among N=8
@@ -41,7 +41,7 @@ N = 8
 PAIRS_A_PROBLEM = 2
 SAMPLING = SamplingParams(n=N, max_completion_length=160)
 OUTCOME = RewardSettings(num_train_epochs=2, learning_rate=5e-4, batch_size=32, logging_steps=10, save_steps=10**6)
-PROCESS = PRMSettings(num_train_epochs=3, learning_rate=5e-4, batch_size=16, logging_steps=10, save_steps=10**6)
+PROCESS = PRMSettings(num_train_epochs=4, learning_rate=1e-3, batch_size=32, logging_steps=10, save_steps=10**6)
 LABELS = StepLabelSettings(num_rollouts=8, max_completion_length=160)
 
 
@@ -106,13 +106,13 @@ def process(world: World, base: Any, sampler: LocalSampler, train: Sequence[Any]
             zero: Sequence[Any], render: Any, solutions: int, out: Path) -> None:  # fmt: skip
     """Label by rollouts, train, print how far labels and scores agree with exact ones."""
     began = time.monotonic()
-    some = [t for group in train for t, _ in group[:4]][:solutions]
+    some = [t for group in train for t, _ in group[:2]][:solutions]
     told = label_steps(sampler, some, render, LABELS, 0, out / "steps.jsonl", takes_back=takes_back, world=world,
                        progress=False)  # fmt: skip
-    fresh = [t for group in held for t, _ in group[:1]][: solutions // 4]
+    fresh = [t for group in held for t, _ in group[:1]][: solutions // 8]
     label_steps(sampler, fresh, render, LABELS, 0, out / "held.jsonl", takes_back=takes_back, world=world,
                 progress=False)  # fmt: skip
-    naive = [t for group in held for t, _ in group[:1]][: solutions // 4]
+    naive = [t for group in held for t, _ in group[:1]][: solutions // 8]
     label_steps(sampler, naive, render, LABELS, 0, out / "naive.jsonl", world=world, progress=False)
     labelled, head = time.monotonic() - began, new_process_model(base)
     train_process_model(
@@ -192,7 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--problems", type=int, default=520)
     parser.add_argument("--held-out", type=int, default=320)
-    parser.add_argument("--solutions", type=int, default=400)
+    parser.add_argument("--solutions", type=int, default=800)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--r1-zero", default="", help="a model trained by `ponder run r1-zero`")
     parser.add_argument("--out", default="", help="where models and labels are kept; a temporary folder if not given")

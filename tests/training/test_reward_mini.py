@@ -39,7 +39,7 @@ def samples(split: str, count: int) -> tuple[Any, list[Any], list[str], list[lis
 
 @pytest.mark.slow
 def test_the_outcome_model_picks_better_than_chance(tmp_path: Path) -> None:
-    base, problems, prompts, texts = samples("train", 90)
+    base, problems, prompts, texts = samples("train", 60)
     rows = [
         Judged(prompt, text, bool(grade(problem, extract(text, "lenient"))))
         for problem, prompt, own in zip(problems, prompts, texts, strict=True) for text in own if text.strip()
