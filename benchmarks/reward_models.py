@@ -172,7 +172,7 @@ def measure(world: World, told: argparse.Namespace, out: Path) -> None:
     base = load_model("mini", device="cpu")
     render, sampler = renderer(base.tokenizer, "chat"), LocalSampler(base.model, base.tokenizer)
     train = traces_of(sampler, draw_mix(KINDS, "train", told.problems, "rm"), world, render, 1)
-    problems = draw_mix(KINDS, "validation", told.held_out, "rm")
+    problems = draw_mix(KINDS, "test", told.held_out, "rm")
     held = traces_of(sampler, problems, world, render, 2)
     zero: list[Any] = []
     if told.r1_zero:

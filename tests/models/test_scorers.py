@@ -76,13 +76,17 @@ def test_rows_are_prompt_steps_and_separators(mini):
 
 
 def test_messages_end_with_their_end_token(mini):
-    said = tokens_of(mini.tokenizer, ({"role": "user", "content": "Q"},), ({"role": "assistant", "content": "a"},))
+    def said_by(role: str, content: str):
+        return ({"role": role, "content": content},)
+
+    said = tokens_of(mini.tokenizer, said_by("user", "Q"), said_by("assistant", "a"))
     rendered = mini.tokenizer.apply_chat_template(
         [{"role": "user", "content": "Q"}], tokenize=False, add_generation_prompt=True
     )
     assert said == tokens_of(mini.tokenizer, rendered, "a")
     with pytest.raises(Unusable, match="row 7: .*empty"):
-        tokens_of(mini.tokenizer, "Q", " ", 7)
+        tokens_of(mini.tokenizer, said_by("user", "Q"), said_by("assistant", " "), 7)
+    assert tokens_of(mini.tokenizer, "Q", "") == (*mini.tokenizer("Q").input_ids, mini.tokenizer.eos_token_id)
 
 
 def test_an_empty_response_and_one_that_fills_the_context_have_a_score(outcome):

@@ -43,9 +43,11 @@ def tokens_of(
 ) -> tuple[int, ...]:
     """A row for an outcome model: prompt and response, up to and with the response's end token.
 
-    Texts are joined as they are; messages go through the chat template (`ponder.models.encode`).
-    Raises Unusable for an empty response.
+    Texts are joined as they are; messages go through the chat template (`ponder.models.encode`). A blank text is a
+    response too, as a policy may give it: the end token alone. Raises Unusable for messages that say nothing.
     """
+    if isinstance(response, str) and not response.strip():
+        response += tokenizer.eos_token or ""
     encoded = encode_completion(tokenizer, prompt, response, row=row)
     return encoded.ids[: max(at for at, learnt in enumerate(encoded.mask) if learnt) + 1]
 
@@ -97,11 +99,7 @@ class OutcomeScorer:
         Raises PonderError for lists of different lengths, a row beyond the model's context, a score that is not finite.
         """
         tokenizer, most = self.head.tokenizer, self.head.context_length
-        # An empty response is one too, where a policy gives it: the end token alone.
-        end = tokenizer.eos_token or ""
-        rows = [
-            tokens_of(tokenizer, p, r if r.strip() else r + end) for p, r in _zipped(prompts, responses, "responses")
-        ]
+        rows = [tokens_of(tokenizer, p, r) for p, r in _zipped(prompts, responses, "responses")]
         # Where all but the end token fits, it stays away: a policy that fills its context is scored too.
         rows = [row[:most] if len(row) == most + 1 else row for row in rows]
         found = _scored(

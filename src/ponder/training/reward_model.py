@@ -162,6 +162,9 @@ def _judgement(
 
 
 def _tokens(tokenizer: Any, row: Preference | Judged) -> Tokens:
+    for side in (row.completion,) if isinstance(row, Judged) else (row.chosen, row.rejected):
+        if isinstance(side, str) and not side.strip():
+            raise Unusable(row.row, "the completion is empty")
     if isinstance(row, Judged):
         return Tokens((tokens_of(tokenizer, row.prompt, row.completion, row.row),), row.label)
     chosen, rejected = (tokens_of(tokenizer, row.prompt, side, row.row) for side in (row.chosen, row.rejected))
