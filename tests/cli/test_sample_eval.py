@@ -49,8 +49,10 @@ def test_eval_measures_and_is_not_done_twice(tiny, capsys, monkeypatch, tmp_path
     before = Path(out[-1]).stat().st_mtime_ns
     assert run_app(["eval", str(tiny), *options]) == 0
     assert Path(out[-1]).stat().st_mtime_ns == before and "done already" in capsys.readouterr().err
-    assert run_app(["eval", str(tiny), *options, "temperature=0"]) == 2
-    assert "temperature: 1.0 -> 0.0" in capsys.readouterr().err
+    assert run_app(["eval", str(tiny), *options, "temperature=0"]) == 0  # other settings: made again, and said so
+    told = capsys.readouterr()
+    assert "temperature: 1.0 -> 0.0" in told.err and (tmp_path / "out" / ".earlier").is_dir()
+    assert json.loads(Path(told.out.splitlines()[-1]).read_text())["spec"]["sampling"]["temperature"] == 0.0
 
 
 def test_eval_on_ones_own_rows(tiny, capsys, tmp_path):

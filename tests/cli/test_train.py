@@ -106,6 +106,12 @@ def test_what_should_be_a_list_is_told_so(capsys: Any) -> None:
     assert told == "train sft.report_to is 'tensorboard': should be a list, such as [tensorboard]"
 
 
-def test_an_empty_cell_is_called_empty_in_every_row(capsys: Any) -> None:
-    file = rows("rows.jsonl", {"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": " "})
-    assert "row 2: completion is empty" in fault(["sft", file, *QUICK], capsys)
+def test_rows_with_an_empty_cell_are_left_out_and_named(capsys: Any) -> None:
+    good = {"prompt": "a", "completion": "b"}
+    file = rows("rows.jsonl", good, {**good, "completion": " "}, {**good, "prompt": "c"})
+    code, _, err = train(["sft", file, *QUICK, "--out", "out"], capsys)
+    assert code == 0 and "rows.jsonl: 1 of 3 rows left out, they are empty: 2" in err
+    none = rows("none.jsonl", {**good, "completion": ""})
+    assert "row 1: completion is empty" in fault(["sft", none, *QUICK], capsys)
+    bad = rows("bad.jsonl", good, {"prompt": "a", "answer": "b"})
+    assert "row 2: no completion" in fault(["sft", bad, *QUICK], capsys)

@@ -187,7 +187,7 @@ def test_nothing_to_learn_from_and_held_out_problems_are_errors(tmp_path: Path) 
     write_rows(answers / "think.jsonl", rows)
     cfg: dict[str, Any] = {"name": "x", "filter": FILTER, "balance": {}, "seed": 0, "pairs": {}}
     for stage in (keep_thoughts, balance_modes, pair_modes):
-        with pytest.raises(PonderError, match="split"):
+        with pytest.raises(PonderError, match="is held out"):
             stage(cfg, tmp_path, world=World(), answers=answers)
 
 

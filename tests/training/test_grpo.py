@@ -32,12 +32,12 @@ from ponder.core.types import Completion, Problem, SamplingParams, Score
 from ponder.objectives import FAMILY
 from ponder.rewards import RewardPart, compose
 from ponder.sampling.local import LocalSampler
-from ponder.training import grpo
 from ponder.training import grpo_step as steps
 from ponder.training.collect import Clock
 from ponder.training.distributed import World
 from ponder.training.grpo import Observer, train_grpo
 from ponder.training.grpo_step import Place, grpo_step
+from ponder.training.prepare import prepare
 
 
 def rows_of(out_dir: Path) -> list[dict[str, Any]]:
@@ -172,7 +172,7 @@ def test_all_randomness_is_named(tmp_path: Path) -> None:
 
 def test_gradient_checkpointing_changes_nothing_but_memory() -> None:
     plain, checkpointed = make_team(), make_team(gradient_checkpointing=True)
-    grpo._prepare(checkpointed.policy, checkpointed.settings)
+    prepare(checkpointed.policy, checkpointed.settings.gradient_checkpointing)
     layers = [m for m in checkpointed.policy.modules() if getattr(m, "gradient_checkpointing", False) and m.training]
     assert layers and not checkpointed.policy.model.layers[0].self_attn.training
     grpo_step(plain, Place())

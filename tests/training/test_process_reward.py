@@ -27,7 +27,7 @@ def slow_logits(head, row) -> list[float]:
     for k in range(1, len(row.completions) + 1):
         text = row.prompt + "".join(step + SEPARATOR for step in row.completions[:k])
         hidden = head.model.base_model(input_ids=torch.tensor([head.tokenizer(text).input_ids])).last_hidden_state
-        found.append(float(head.model.score(hidden[0, -1])))
+        found.append(head.model.score(hidden[0, -1]).item())
     return found
 
 

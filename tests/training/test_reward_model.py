@@ -24,7 +24,7 @@ def slow_score(head, prompt: str, completion: str) -> float:
     """One row, no padding, through the body and the head, at the end token."""
     ids = head.tokenizer(prompt + completion).input_ids + [head.tokenizer.eos_token_id]
     hidden = head.model.base_model(input_ids=torch.tensor([ids])).last_hidden_state[0, -1]
-    return float(head.model.score(hidden))
+    return head.model.score(hidden).item()
 
 
 def test_the_first_step_is_the_papers(tmp_path):

@@ -290,10 +290,10 @@ def test_mistakes_before_the_first_step(tmp_path: Path) -> None:
     ("line", "said"),
     [
         ('{"prompt": "a"}', "of no known shape"),
-        ('{"prompt": "a", "completion": ""}', "columns prompt, completion are of no known shape"),
-        ('{"messages": []}', "of no known shape"),
+        ('{"prompt": "a", "completion": ""}', "completion is empty"),
+        ('{"messages": []}', "messages is empty"),
         ('{"messages": [{"role": "robot", "content": "a"}]}', "role 'robot'"),
-        ('{"conversations": [{"from": "human", "value": "a"}]}', "columns conversations are of no known shape"),
+        ('{"chats": [{"from": "human", "value": "a"}]}', "columns chats are of no known shape"),
     ],
 )
 def test_rows_of_a_file_with_missing_or_unknown_columns(tmp_path: Path, line: str, said: str) -> None:

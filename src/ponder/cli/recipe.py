@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ponder.core.config import find_recipe, load_recipe, merge_overrides, parse_settings
+from ponder.core.config import load_recipe, merge_overrides, parse_settings, recipe_label
 from ponder.core.errors import PonderError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to
 
 def read_recipe(name: str, overrides: Sequence[str]) -> tuple[Pipeline, Any, str]:
     """The pipeline, its settings, and a short name for messages and folders."""
-    where = find_recipe(name).stem
+    where = recipe_label(name)
     values = merge_overrides(load_recipe(name), overrides)
     from ponder.pipelines import pipeline_table
 

@@ -71,4 +71,6 @@ def _checked(number: int, trace: Trace) -> Trace:
         if not isinstance(trace.get(name), str):
             found = ", ".join(map(str, trace)) or "nothing"
             raise PonderError(f"row {number}: no {name} that is text; a trace needs it (columns: {found})")
+    if not isinstance(trace.get("data") or {}, Mapping):
+        raise PonderError(f"row {number}: data is a {type(trace['data']).__name__}; give an object, or leave it out")
     return trace

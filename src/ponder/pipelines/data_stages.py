@@ -17,8 +17,8 @@ from ponder.data.filter import FilterSettings, filter_traces, table_as_json
 from ponder.data.generate import generate
 from ponder.data.held_out import EvaluationSet, HeldOut, assert_no_held_out, evaluation_sets, held_out_of
 from ponder.data.rows import write_rows
-from ponder.data.trace import Trace, messages_of, read_traces
-from ponder.models.chat import renderer
+from ponder.data.trace import Trace, messages_of, problem_of, read_traces
+from ponder.models.chat import asked_in, renderer
 from ponder.models.load import load_model
 from ponder.models.scorers import OutcomeScorer
 from ponder.pipelines.mix import HELD_OUT_SAMPLE, MixSettings, held_out_of_mix, training_mix
@@ -97,7 +97,7 @@ def keep_traces(
 
     cfg: `filter` (for reasoning), `general` (for general requests, kept by what `scorer`, an outcome model, says of
     their answers), `general_kinds`, `rows` (at most, of each; 0: all), `name`, `prompt_style`; and where the traces
-    come from elsewhere `mix` and `measured`. Traces without a thought are learnt with an empty one.
+    come from elsewhere `mix` and `measured`.
     Raises PonderError where a held-out problem is among those that are kept, or none is kept.
     """
     if not world.first:
@@ -131,7 +131,7 @@ def keep_traces(
             f"{took['taken']} (the table is in {folder / FILTERS}): ask for less in its settings, or for more traces"
         )
     write_rows(folder / KEPT, kept)
-    write_rows(folder / SFT_ROWS, [messages_of(row, thought="keep" if _thinks(row) else "empty") for row in kept])
+    write_rows(folder / SFT_ROWS, [lesson_of(row, cfg["prompt_style"]) for row in kept])
     return {"traces": len(rows), "kept": len(kept), **{name: part["kept"] for name, part in told.items()}}
 
 
@@ -143,6 +143,17 @@ def _held_out(cfg: Mapping[str, Any]) -> tuple[HeldOut, tuple[EvaluationSet, ...
     if "mix" not in cfg:
         return held_out_of(()), ()
     return held_out_of_mix(MixSettings(**cfg["mix"]), (), cfg.get("measured", HELD_OUT_SAMPLE))
+
+
+def lesson_of(row: Trace, prompt_style: str) -> dict[str, Any]:
+    """A trace as a row to fine-tune on, in the form in which the model is asked later on: a conversation for chat
+    styles (a trace without a thought is learnt with an empty one), prompt and completion for plain ones."""
+    asked = asked_in(prompt_style, problem_of(row))
+    if prompt_style.startswith("chat"):
+        told = messages_of(row, thought="keep" if _thinks(row) else "empty")
+        return {**told, "messages": [*asked, told["messages"][-1]]}
+    told = {name: row.get(name) for name in ("id", "task", "sample", "provenance")}
+    return {"prompt": asked[-1]["content"], "completion": str(row["completion"]), **told}
 
 
 def _thinks(row: Mapping[str, Any]) -> bool:

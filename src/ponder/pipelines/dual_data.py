@@ -20,7 +20,7 @@ from ponder.core.thinking import THINK_CLOSE, THINK_OPEN, parse
 from ponder.core.types import SamplingParams
 from ponder.data.filter import FilterSettings, filter_traces, table_as_json
 from ponder.data.generate import generate
-from ponder.data.held_out import assert_no_held_out, held_out_of
+from ponder.data.held_out import assert_no_held_out
 from ponder.data.pairs import PairSettings, pairs_of
 from ponder.data.rows import write_rows
 from ponder.data.trace import Trace, messages_of, read_traces
@@ -29,7 +29,7 @@ from ponder.models.chat import knows_modes, renderer
 from ponder.models.load import load_model
 from ponder.pipelines.data_stages import FILTERS, SFT_ROWS
 from ponder.pipelines.learn_stages import PAIRS
-from ponder.pipelines.mix import MixSettings, training_mix
+from ponder.pipelines.mix import MixSettings, held_out_of_mix, training_mix
 from ponder.sampling.local import LocalSampler
 from ponder.training.distributed import World
 
@@ -74,8 +74,8 @@ def sample_modes(cfg: Mapping[str, Any], folder: Path, *, world: World, model: P
     """
     settings = AnswerSettings(**cfg["answers"])
     name = f"{cfg['name']} {cfg['seed']}"
-    problems = training_mix(MixSettings(**cfg["mix"]), settings.problems, name, settings.general_share)
-    assert_no_held_out(problems, held_out_of(()), str(cfg["name"]))
+    problems = training_mix(MixSettings(**cfg.get("mix", {})), settings.problems, name, settings.general_share)
+    assert_no_held_out(problems, held_out_of_mix(MixSettings(**cfg.get("mix", {})))[0], str(cfg["name"]))
     loaded = load_model(str(model))
     sampler = LocalSampler(loaded.model, loaded.tokenizer, context_length=loaded.context_length, eos_ids=loaded.eos_ids)
     known = knows_modes(loaded.tokenizer)
@@ -124,14 +124,15 @@ def answers_in(folder: Path, mode: Mode, form: bool) -> list[Trace]:
 def keep_thoughts(cfg: Mapping[str, Any], folder: Path, *, world: World, answers: Path) -> Mapping[str, Any]:
     """`sft.jsonl`, for mid-training: right answers with their thoughts, and what each filter took.
 
-    cfg: `name`, `filter` (`FilterSettings`).
+    cfg: `name`, `mix`, `filter` (`FilterSettings`).
     """
     if not world.first:
         return {}
     settings = FilterSettings(**cfg["filter"])
     traces = answers_in(answers, "think", settings.well_formed)
-    kept, table = filter_traces(traces, settings)
-    assert_no_held_out(kept, held_out_of(()), str(cfg["name"]))
+    held_out, sets = held_out_of_mix(MixSettings(**cfg.get("mix", {})), settings.against)
+    kept, table = filter_traces(traces, settings, sets)
+    assert_no_held_out(kept, held_out, str(cfg["name"]))
     _some(kept, answers, "right answer with a thought")
     write_rows(folder / SFT_ROWS, [{**messages_of(row, thought="keep"), "mode": "think"} for row in kept])
     write_json_atomic(folder / FILTERS, {"think": table_as_json(table, traces, kept)})
@@ -146,16 +147,17 @@ def balance_modes(cfg: Mapping[str, Any], folder: Path, *, world: World, answers
 
     A problem that the teacher got right only by thinking is answered at once by what stood behind the thought. (The
     other gap, a problem got right only at once, stays: nobody has a thought for it.)
-    cfg: `name`, `filter`, `balance` (`BalanceSettings`), `seed`.
+    cfg: `name`, `mix`, `filter`, `balance` (`BalanceSettings`), `seed`.
     """
     if not world.first:
         return {}
     settings = FilterSettings(**cfg["filter"])
+    held_out, sets = held_out_of_mix(MixSettings(**cfg.get("mix", {})), settings.against)
     kept: dict[Mode, list[Trace]] = {}
     told: dict[str, Any] = {}
     for mode in MODES:
         traces = answers_in(answers, mode, settings.well_formed)
-        passed, table = filter_traces(traces, settings)
+        passed, table = filter_traces(traces, settings, sets)
         kept[mode] = [dict(trace) for trace in passed]
         told[mode] = table_as_json(table, traces, kept[mode])
     _some(kept["think"], answers, "right answer with a thought")
@@ -166,7 +168,7 @@ def balance_modes(cfg: Mapping[str, Any], folder: Path, *, world: World, answers
     balanced = in_balance(rows, BalanceSettings(**cfg["balance"]), cfg["seed"])
     both = [row for mode in MODES for row in balanced[mode]]
     random_of("both modes", cfg["seed"]).shuffle(both)
-    assert_no_held_out([trace for mode in MODES for trace in kept[mode]], held_out_of(()), str(cfg["name"]))
+    assert_no_held_out([trace for mode in MODES for trace in kept[mode]], held_out, str(cfg["name"]))
     write_rows(folder / SFT_ROWS, both)
     write_json_atomic(folder / FILTERS, told)
     counts = {f"rows, {mode}": len(balanced[mode]) for mode in MODES}
@@ -210,7 +212,7 @@ def pair_modes(cfg: Mapping[str, Any], folder: Path, *, world: World, answers: P
 
     The pairs of about a tenth of the problems go to `held_pairs.jsonl`, to measure with.
 
-    cfg: `name`, `pairs` (`PairSettings`; its `modes`, `flag` and `any_form` are set here).
+    cfg: `name`, `mix`, `pairs` (`PairSettings`; its `modes`, `flag` and `any_form` are set here).
     """
     if not world.first:
         return {}
@@ -223,7 +225,8 @@ def pair_modes(cfg: Mapping[str, Any], folder: Path, *, world: World, answers: P
         rows += made.rows
         counts[mode] = made.counts["pairs"]
     _some(rows, answers, "problem with a better and a worse answer")
-    assert_no_held_out(rows_with_problems(rows, answers), held_out_of(()), str(cfg["name"]))
+    held_out, _ = held_out_of_mix(MixSettings(**cfg.get("mix", {})))
+    assert_no_held_out(rows_with_problems(rows, answers), held_out, str(cfg["name"]))
     random_of("pairs of both modes", cfg["name"]).shuffle(rows)
     problems = sorted({str(row["id"]) for row in rows})
     held = {name for name in problems if random_of("held pairs", name).random() < HELD_SHARE}

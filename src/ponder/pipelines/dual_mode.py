@@ -36,7 +36,7 @@ from ponder.pipelines.dual_measure import MergeSettings, dual_table, measure_mod
 from ponder.pipelines.learn_stages import PAIRS, fine_tune, lasting_rows
 from ponder.pipelines.machine import Machine, planned, reported, start
 from ponder.pipelines.measure import MeasureSettings
-from ponder.pipelines.mix import MixSettings
+from ponder.pipelines.mix import MixSettings, told_of
 from ponder.pipelines.together import stage
 from ponder.tasks.shapes import Preference, read_examples
 from ponder.training.distributed import World
@@ -114,7 +114,7 @@ def run(settings: DualModeSettings, out: Path) -> Path:
 
 def _run(world: World, s: DualModeSettings, out: Path, ready_only: bool = False) -> None:
     run_ = Run(out, ready_only)
-    common: dict[str, Any] = {"mix": s.data.model_dump(mode="json"), "seed": s.seed}
+    common: dict[str, Any] = {**told_of(s.data), "seed": s.seed}
     base = resolve_model(s.model)
     measured: dict[str, Path] = {}
 
@@ -132,7 +132,7 @@ def _run(world: World, s: DualModeSettings, out: Path, ready_only: bool = False)
 
     measure("base", base)
     teacher: Path | str | None = resolve_model(s.teacher) if s.teacher is not None else None
-    kept = {"filter": s.filter.model_dump(mode="json")}
+    kept = {"mix": common["mix"], "filter": s.filter.model_dump(mode="json")}
     traces = sample("traces", s.traces, teacher or base, ("think",), s.teacher or s.model)
     thoughts = stage(world, run_, "mid-data", keep_thoughts, {"name": "mid-data", **kept}, answers=traces)
     mid = tune("mid-training", s.mid, base, thoughts)
@@ -145,6 +145,7 @@ def _run(world: World, s: DualModeSettings, out: Path, ready_only: bool = False)
 
     rated = sample("rated", s.rated, both, ("think", "no_think"), "sft")
     told = {"name": "apo-data", "pairs": s.pairs.model_dump(mode="json", exclude={"modes", "flag", "any_form"})}
+    told["mix"] = common["mix"]
     pairs = stage(world, run_, "apo-data", pair_modes, told, answers=rated)
     tuned = stage(world, run_, "apo", prefer, {"apo": lasting_rows(s.apo)}, {"apo": s.apo}, model=both, pairs=pairs)
     apo = tuned / "model"

@@ -31,7 +31,7 @@ from ponder.pipelines.data_stages import SFT_ROWS, TRACES, SampleSettings, sampl
 from ponder.pipelines.learn_stages import fine_tune, lasting_rows
 from ponder.pipelines.machine import Machine, planned, start
 from ponder.pipelines.measure import MeasureSettings, measure_stage
-from ponder.pipelines.mix import MixSettings, held_out_of_mix
+from ponder.pipelines.mix import MixSettings, held_out_of_mix, told_of
 from ponder.pipelines.self_data import lesson_rows
 from ponder.pipelines.self_improve import KEPT_SHARE
 from ponder.pipelines.self_table import COLUMNS, LENIENT, RIGHT, expected
@@ -97,7 +97,7 @@ def run(settings: JourneyRunSettings, out: Path) -> Path:
 
 def _run(world: World, s: JourneyRunSettings, out: Path, ready_only: bool = False) -> None:
     run_ = Run(out, ready_only)
-    common: dict[str, Any] = {"mix": s.data.model_dump(mode="json"), "prompt_style": s.prompt_style, "seed": s.seed}
+    common: dict[str, Any] = {**told_of(s.data), "prompt_style": s.prompt_style, "seed": s.seed}
     base = resolve_model(s.model)
 
     def measured(name: str, model: Path | str) -> Path:

@@ -15,7 +15,7 @@ from ponder.evals import spec_of, validation_metrics, write_result
 from ponder.models.chat import renderer
 from ponder.models.load import load_model
 from ponder.models.scorers import OutcomeScorer
-from ponder.pipelines.mix import MixSettings, held_out_problems
+from ponder.pipelines.mix import MixSettings, general_tasks, held_out_problems
 from ponder.pipelines.sampled import sampled_rows
 from ponder.rewards.judge import judged_text
 from ponder.rewards.readability import readability
@@ -68,7 +68,8 @@ def measure_stage(
         for row in rows:
             row["readability"] = readability(row["output"], row["language"]).score
             row["language_consistency"] = 1.0 - float(row["behaviours"]["language_mixing"])
-        general = [row for row in rows if row["task"] in mix.general]
+        asked = general_tasks(mix)
+        general = [row for row in rows if row["task"] in asked]
         if judge is not None and general:
             scorer = OutcomeScorer(judge)
             answered = [row for row in general if judged_text(row["output"], "answer").strip()]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -56,6 +58,17 @@ class MixSettings(Settings):
         return self
 
 
+def told_of(mix: MixSettings) -> dict[str, Any]:
+    """What a stage's settings say of its problems: `mix`, and the contents of its files, so that one that was edited
+    makes the stage another one."""
+    named = {name: getattr(mix, name) for name in type(mix).model_fields if name.endswith("_file")}
+    contents = {
+        name: hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+        for name, file in named.items() if file is not None and Path(file).is_file()
+    }  # fmt: skip
+    return {"mix": mix.model_dump(mode="json"), **({"contents": contents} if contents else {})}
+
+
 def training_mix(mix: MixSettings, n: int, name: str, general_share: float = 0.0) -> list[Problem]:
     """`n` training problems, `general_share` of them general requests, shuffled; the same for the same `name`.
 
@@ -67,6 +80,13 @@ def training_mix(mix: MixSettings, n: int, name: str, general_share: float = 0.0
     problems = _reasoning(mix, "train", n - wanted, name) + (_general(mix, "train", wanted, name) if wanted else [])
     random_of("mix", name).shuffle(problems)
     return problems
+
+
+def general_tasks(mix: MixSettings) -> tuple[str, ...]:
+    """The `task` of general requests: kinds of the miniature world, or those of the file's rows."""
+    if mix.general_train_file is None:
+        return mix.general
+    return tuple(sorted({problem.task for problem in read_rows(mix.general_train_file)}))
 
 
 def held_out_problems(

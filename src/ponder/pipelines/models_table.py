@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ponder.evals import read_result
-from ponder.pipelines.mix import MixSettings
+from ponder.pipelines.mix import MixSettings, general_tasks
 from ponder.pipelines.stage_table import (
     Column,
     Row,
@@ -25,9 +25,8 @@ from ponder.training.distributed import World
 
 def columns_of(mix: MixSettings, tasks: Sequence[str]) -> list[Column]:
     """The table's columns. tasks: those that occur in the rows; general ones count for instructions and preference."""
-    general = [task for task in tasks if task in mix.general] if mix.general_train_file is None else []
-    if mix.general_train_file is not None:
-        general = [task for task in tasks if task not in ("rows", "math", "choice", "code", *mix.reasoning)]
+    asked = general_tasks(mix)
+    general = [task for task in tasks if task in asked]
     reasoning = [task for task in tasks if task not in general]
     right = lambda row: row["correct"]  # noqa: E731
     columns = [

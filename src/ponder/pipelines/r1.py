@@ -21,7 +21,7 @@ from ponder.pipelines.data_stages import SampleSettings, keep_traces, sample_tra
 from ponder.pipelines.learn_stages import fine_tune, lasting_rows, make_pairs, train_preference_model
 from ponder.pipelines.machine import Machine, planned, reported, start
 from ponder.pipelines.measure import MeasureSettings, measure_stage
-from ponder.pipelines.mix import MixSettings
+from ponder.pipelines.mix import MixSettings, general_tasks, told_of
 from ponder.pipelines.parts import DataStage, RLStage, rl_told
 from ponder.pipelines.r1_table import r1_table
 from ponder.pipelines.rl import train_rl
@@ -102,7 +102,7 @@ def run(settings: R1Settings, out: Path) -> Path:
 
 def _run(world: World, s: R1Settings, out: Path, ready_only: bool = False) -> None:
     run_ = Run(out, ready_only)
-    common: dict[str, Any] = {"mix": s.data.model_dump(mode="json"), "prompt_style": s.prompt_style, "seed": s.seed}
+    common: dict[str, Any] = {**told_of(s.data), "prompt_style": s.prompt_style, "seed": s.seed}
     base, small = resolve_model(s.model), resolve_model(s.student)
 
     def reinforce(name: str, part: RLStage, model: Path | str, **more: Path) -> Path:
@@ -115,7 +115,7 @@ def _run(world: World, s: R1Settings, out: Path, ready_only: bool = False) -> No
 
     def keep(name: str, part: DataStage, traces: Path, **more: Path) -> Path:
         cfg = {"name": name, "filter": part.filter.model_dump(mode="json"), "prompt_style": s.prompt_style}
-        cfg |= {"general": part.general.model_dump(mode="json"), "general_kinds": list(general_kinds(s.data))}
+        cfg |= {"general": part.general.model_dump(mode="json"), "general_kinds": list(general_tasks(s.data))}
         return stage(world, run_, name, keep_traces, {**cfg, "rows": part.rows}, None, traces=traces, **more)
 
     def tune(name: str, part: DataStage, model: Path | str, **data: Path) -> Path:
@@ -123,7 +123,7 @@ def _run(world: World, s: R1Settings, out: Path, ready_only: bool = False) -> No
         return stage(world, run_, name, fine_tune, cfg, {"sft": part.sft}, model=model, **data) / "model"
 
     def prefer(name: str, half: str, body: Path | str, traces: Path, *more: Path) -> Path:
-        told = {"kinds": list(general_kinds(s.data)), "half": half, "seed": s.seed}
+        told = {"kinds": list(general_tasks(s.data)), "half": half, "seed": s.seed}
         told |= s.preference.model_dump(mode="json", include={"pairs_per_problem", "file"})
         others = {f"more_{at}": path for at, path in enumerate(more)}
         pairs = stage(world, run_, f"{name}-pairs", make_pairs, told, None, traces=traces, **others)
@@ -164,15 +164,6 @@ def tokens_of_stage(folder: Path) -> float | None:
     """The tokens that a finished training stage learnt from (and in RL wrote)."""
     found = read_manifest(folder)["metrics"].get("num_tokens")
     return float(found) if found is not None else None
-
-
-def general_kinds(mix: MixSettings) -> tuple[str, ...]:
-    """The `task` of general requests."""
-    if mix.general_train_file is None:
-        return mix.general
-    from ponder.tasks.rows import read_rows
-
-    return tuple(sorted({problem.task for problem in read_rows(mix.general_train_file)}))
 
 
 def plan(settings: R1Settings, out: Path) -> list[Plan]:

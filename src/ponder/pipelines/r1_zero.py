@@ -29,7 +29,7 @@ from ponder.mini.styles import StyleRow, pays, style_table
 from ponder.models.chat import STYLES, cot_style, renderer
 from ponder.models.load import LoadedModel, load_model, load_tokenizer, parameter_count, resolve_model
 from ponder.pipelines import Pipeline, Plan
-from ponder.pipelines.estimate import LIKELY_LENGTH, matrix_rate, memory_gb, sampling_seconds, training_seconds
+from ponder.pipelines.machine import Machine, planned
 from ponder.pipelines.mix import question_of
 from ponder.pipelines.reward_parts import parts_of_recipe
 from ponder.pipelines.sampled import sampled_rows
@@ -356,24 +356,17 @@ def opens_thought(render: Callable[[Problem], str]) -> bool:
 
 
 def plan(settings: R1ZeroSettings, out: Path) -> list[Plan]:
-    """What is done and what would run, with rough estimates of time and memory on this machine."""
-    state, e, g = Run(out).state, settings.evaluation, settings.grpo
-    parameters, processes = parameter_count(settings.model), processes_for(settings)
-    rate, limit = matrix_rate() * processes, g.max_completion_length
-    samples, rollouts = e.problems * (e.n + 1), g.questions_per_step * g.num_generations
+    """What is done and what would run, with rough estimates of time and memory."""
+    run_, e, g = Run(out), settings.evaluation, settings.grpo
+    of, limit = Machine.of(settings.model, g.processes), g.max_completion_length
+    samples, rollouts = e.problems * (e.n + 1), g.max_steps * g.questions_per_step * g.num_generations
     validated = g.max_steps // g.eval_steps * e.validation_problems if g.eval_steps else 0
-    training = sampling_seconds(g.max_steps * rollouts + validated, limit, parameters, rate)
-    training += training_seconds(g.max_steps * rollouts * limit * LIKELY_LENGTH, parameters, rate)
-    read, trained = memory_gb(parameters, processes), memory_gb(parameters, processes, g.token_budget or 4096)
     what = f"{g.max_steps} steps of {g.questions_per_step} questions x {g.num_generations} samples, loss {g.loss_type}"
-
-    def measured(name: str, count: int, how: str) -> Plan:
-        return Plan(name, state(name), how, sampling_seconds(count, limit, parameters, rate), read)
-
+    both = f"{2 * samples} samples: as it is, and with chain of thought"
     return [
-        measured("evaluation-base", 2 * samples, f"{2 * samples} samples: as it is, and with chain of thought"),
-        Plan("r1-zero", state("r1-zero"), what, training, trained),
-        measured("evaluation-trained", samples, f"{samples} samples"),
+        planned(run_, "evaluation-base", both, of, 2 * samples, limit),
+        planned(run_, "r1-zero", what, of, rollouts + validated, limit, rollouts * of.length(limit)),
+        planned(run_, "evaluation-trained", f"{samples} samples", of, samples, limit),
     ]
 
 

@@ -26,7 +26,7 @@ from ponder.pipelines.data_stages import SampleSettings, sample_traces
 from ponder.pipelines.learn_stages import fine_tune, lasting_rows
 from ponder.pipelines.machine import Machine, planned, start
 from ponder.pipelines.measure import MeasureSettings, measure_stage
-from ponder.pipelines.mix import MixSettings
+from ponder.pipelines.mix import MixSettings, told_of
 from ponder.pipelines.self_data import keep_own, rationalise
 from ponder.pipelines.self_table import rounds_table
 from ponder.pipelines.together import stage
@@ -127,7 +127,7 @@ def run(settings: SelfImproveSettings, out: Path, *, name: str) -> Path:
 
 def _rounds(world: World, s: SelfImproveSettings, out: Path, ready_only: bool = False) -> None:
     run_ = Run(out, ready_only)
-    common: dict[str, Any] = {"mix": s.data.model_dump(mode="json"), "prompt_style": s.prompt_style, "seed": s.seed}
+    common: dict[str, Any] = {**told_of(s.data), "prompt_style": s.prompt_style, "seed": s.seed}
     base = resolve_model(s.model)
     measured = {"base": _measured(world, run_, s, common, "base", base)}
     model: Path | str = base

@@ -18,7 +18,7 @@ from ponder.pipelines.data_stages import SampleSettings, import_traces, keep_tra
 from ponder.pipelines.learn_stages import fine_tune, lasting_rows
 from ponder.pipelines.machine import Machine, planned, reported, start
 from ponder.pipelines.measure import MeasureSettings, measure_stage
-from ponder.pipelines.mix import MixSettings
+from ponder.pipelines.mix import MixSettings, told_of
 from ponder.pipelines.models_table import models_table
 from ponder.pipelines.parts import DataStage, RLStage, rl_told
 from ponder.pipelines.rl import train_rl
@@ -64,7 +64,7 @@ def run(settings: SFTRLSettings, out: Path) -> Path:
 
 def _run(world: World, s: SFTRLSettings, out: Path, ready_only: bool = False) -> None:
     run_ = Run(out, ready_only)
-    common: dict[str, Any] = {"mix": s.data.model_dump(mode="json"), "prompt_style": s.prompt_style, "seed": s.seed}
+    common: dict[str, Any] = {**told_of(s.data), "prompt_style": s.prompt_style, "seed": s.seed}
     models: dict[str, Path | str] = {"base": resolve_model(s.model)}
     held_out = {"mix": common["mix"], "measured": s.measure.problems}
     if s.traces is not None:

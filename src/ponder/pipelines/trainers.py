@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from ponder.rewards import compose
 from ponder.sandbox.choice import VARIABLE
 from ponder.tasks import draw_mix
 from ponder.tasks.rows import read_rows
-from ponder.tasks.shapes import Preference, read_examples
+from ponder.tasks.shapes import EMPTY, Example, Preference, read_examples
 from ponder.training.distributed import World, launch
 from ponder.training.grpo import Observer, train_grpo
 from ponder.training.ppo import train_ppo
@@ -39,6 +40,9 @@ from ponder.training.sft import SFTSettings, train_sft
 
 REWARDS = ("accuracy", "format")
 TASKS_OF = "tasks="
+
+
+log = logging.getLogger("ponder")
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,8 @@ train_job.version = 1  # type: ignore[attr-defined]
 
 def _sft(settings: SFTSettings, job: Job, folder: Path, world: World) -> Mapping[str, Any]:
     loaded = load_model(job.model, dtype="float32")
-    rows = [row for source in job.data for row in read_examples(source)]
-    held = read_examples(job.validation) if job.validation else ()
+    rows = [row for source in job.data for row in filled(source)]
+    held = filled(job.validation) if job.validation else ()
     return train_sft(
         settings, loaded.model, loaded.tokenizer, rows, folder, world, validation=held,
         context_length=loaded.context_length, eos_ids=loaded.eos_ids,
@@ -202,9 +206,27 @@ TRAINERS: dict[str, Trainer] = {
 """Trainers by the name that `ponder train` takes. `dpo` is also IPO and APO, by `loss_type`."""
 
 
+def filled(source: str, shape: str | None = None) -> list[Example]:
+    """The rows of a file but for those with an empty cell, which are counted and named in a warning.
+
+    Raises PonderError for any other fault of a row, and where none is left.
+    """
+    rows = read_examples(source, shape, on_error="collect")
+    empty = [error for error in rows.errors if EMPTY in error.message]
+    for error in rows.errors:
+        if EMPTY not in error.message:
+            raise PonderError(error.message)
+    if empty and not rows:
+        raise PonderError(empty[0].message)
+    if empty:
+        named = ", ".join(str(error.row) for error in empty[:5]) + (", …" if len(empty) > 5 else "")
+        log.warning("%s: %d of %d rows left out, they are empty: %s", source, len(empty), len(empty) + len(rows), named)
+    return list(rows)
+
+
 def _pairs(sources: Sequence[str | None]) -> list[Preference]:
     return [
-        row for source in sources if source for row in read_examples(source, "preference")
+        row for source in sources if source for row in filled(source, "preference")
         if isinstance(row, Preference)
     ]  # fmt: skip
 

@@ -21,6 +21,9 @@ Row = Mapping[str, Any]
 Message = Mapping[str, Any]
 """`role`, `content`, and whatever else the file gives (`reasoning_content`, `tool_calls`, `name`)."""
 
+EMPTY = "is empty"
+"""In the message of a row that lacks nothing but a text: trainers leave such rows out and count them."""
+
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
 
 
@@ -145,7 +148,7 @@ def shape_of(where: str, row: Any) -> str:
             return shape
     empty = [name for telling in TELLING.values() for name in telling if name in names]
     if empty:
-        raise PonderError(f"{where}: {empty[0]} is empty; fill it in, or leave the row out")
+        raise PonderError(f"{where}: {empty[0]} {EMPTY}; fill it in, or leave the row out")
     shapes = "; ".join(" + ".join(columns) for columns in COLUMNS.values())
     found = ", ".join(map(str, names)) or "none"
     raise PonderError(f"{where}: columns {found} are of no known shape; give one of: {shapes}")
@@ -207,7 +210,7 @@ def messages_in(where: str, name: str, value: Any) -> tuple[Message, ...]:
 
 def _missing(where: str, shape: str, row: Row, name: str) -> NoReturn:
     if name in row:
-        raise PonderError(f"{where}: {name} is empty; fill it in, or leave the row out")
+        raise PonderError(f"{where}: {name} {EMPTY}; fill it in, or leave the row out")
     there = ", ".join(str(key) for key in row) or "none"
     columns = " + ".join(COLUMNS[shape])
     raise PonderError(f"{where}: no {name}; a row of shape {columns} needs it (columns: {there})")

@@ -14,7 +14,7 @@ from pydantic import Field
 from ponder.core.errors import PonderError
 from ponder.models.encode import Unusable
 from ponder.tasks.loading import RowError, Rows, collected, read_source
-from ponder.tasks.shapes import Message, Preference, as_row, given, read_examples
+from ponder.tasks.shapes import Message, Preference, as_row, clean, given, messages_in, read_examples
 from ponder.training.distributed import World
 from ponder.training.supervised import SupervisedSettings
 
@@ -101,7 +101,10 @@ def _judged(where: str, row: Any, number: int) -> Judged | None:
     for name in ("prompt", "completion"):
         if not given(cells.get(name)):
             raise PonderError(f"{where}: no {name}; a judged row needs prompt + completion + label")
-    sides = [s if isinstance(s, str) else tuple(s) for s in (cells["prompt"], cells["completion"])]
+    sides = [
+        clean(where, name, cells[name]) if isinstance(cells[name], str) else messages_in(where, name, cells[name])
+        for name in ("prompt", "completion")
+    ]
     return Judged(sides[0], sides[1], bool(label), number)
 
 
