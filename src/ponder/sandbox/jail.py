@@ -65,11 +65,14 @@ class Sandbox:
     def run(self, program: str, stdin: bytes = b"", limits: Limits | None = None) -> Outcome:
         """Runs a program as `python main.py < stdin` would. Never raises for what the program does.
 
-        Where the machinery fails it is tried once more; then the status is "infra", which is unknown, never wrong.
+        Where the machinery fails it is tried again, once more than there are idle workers (all of them may have died at
+        once, and a dying one cannot be told from a live one); then the status is "infra", unknown, never wrong.
         """
         limits = limits or Limits()
         body = program.encode("utf-8", "surrogatepass")
-        for _ in range(2):
+        with self._lock:
+            tries = 2 + len(self._idle)
+        for _ in range(tries):
             try:
                 outcome = self._begin(body, None, stdin, limits).wait()
             except (WorkerFailed, OSError) as error:  # no descriptors, no memory, no processes left on this host
