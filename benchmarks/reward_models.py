@@ -41,7 +41,7 @@ N = 8
 PAIRS_A_PROBLEM = 2
 SAMPLING = SamplingParams(n=N, max_completion_length=160)
 OUTCOME = RewardSettings(num_train_epochs=2, learning_rate=5e-4, batch_size=32, logging_steps=10, save_steps=10**6)
-PROCESS = PRMSettings(num_train_epochs=4, learning_rate=1e-3, batch_size=32, logging_steps=10, save_steps=10**6)
+PROCESS = PRMSettings(num_train_epochs=6, learning_rate=1e-3, batch_size=32, logging_steps=10, save_steps=10**6)
 LABELS = StepLabelSettings(num_rollouts=8, max_completion_length=160)
 
 
