@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 import subprocess
 import sys
 from itertools import combinations
@@ -46,6 +47,16 @@ def listings(gold: str, other: str) -> list[str]:
     ]
 
 
+def decided(task: Any, problem: Problem, answer: str) -> bool | None:
+    """The verdict; asked again where the symbolic tier's worker was too late, as on a loaded machine it can be."""
+    found = None
+    for _ in range(4):
+        found = task.grade(problem, answer).correct
+        if found is not None:
+            break
+    return found
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_gold_answer_earns_all_and_a_listing_nothing(name: str) -> None:
     task = gym_task(name)
@@ -53,12 +64,12 @@ def test_the_gold_answer_earns_all_and_a_listing_nothing(name: str) -> None:
     assert drawn.prompt and drawn.task == f"gym:{name}" and split_of(drawn.task, drawn.data["key"]) == "train"
     json.dumps(dict(drawn.data))
     copied = Problem(drawn.task, drawn.prompt, drawn.answer, json.loads(json.dumps(dict(drawn.data))))
-    assert task.grade(copied, drawn.answer).correct is True
-    assert task.grade(copied, f"\n {drawn.answer} \n").correct is True
+    assert decided(task, copied, drawn.answer) is True
+    assert decided(task, copied, f"\n {drawn.answer} \n") is True
     for answer in listings(drawn.answer, drawn.answer[::-1] + "7"):
         if answer.strip() != drawn.answer:
-            assert task.grade(copied, answer).correct is False, answer
-    assert task.grade(copied, drawn.answer + " " * 30_000 + "x").correct is False
+            assert decided(task, copied, answer) is False, answer
+    assert decided(task, copied, drawn.answer + " " * 30_000 + "x") is False
 
 
 def test_the_table_knows_every_task_of_the_library() -> None:
