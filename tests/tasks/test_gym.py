@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 import subprocess
 import sys
 from itertools import combinations
+from typing import Any
 
 import pytest
 
