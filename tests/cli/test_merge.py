@@ -16,7 +16,7 @@ from ponder.cli.app import run_app
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
 def test_a_place_that_is_no_folder_is_named(capsys: Any, tmp_path: Path) -> None:
     assert run_app(["merge", "mini", "mini", "--out", "/proc/merged"]) == 2
-    assert "/proc/merged.partial cannot be made there; choose another folder" in capsys.readouterr().err
+    assert "/proc/.merged.merging cannot be made there; choose another folder" in capsys.readouterr().err
     (tmp_path / "traces.jsonl").write_text('{"problem": "a", "completion": "b", "correct": true}\n')
     assert run_app(["data", "filter", str(tmp_path / "traces.jsonl"), "--out", "/proc/x/kept.jsonl"]) == 2
     assert "/proc/x cannot be made there" in capsys.readouterr().err

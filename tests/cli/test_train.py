@@ -115,3 +115,8 @@ def test_rows_with_an_empty_cell_are_left_out_and_named(capsys: Any) -> None:
     assert "row 1: completion is empty" in fault(["sft", none, *QUICK], capsys)
     bad = rows("bad.jsonl", good, {"prompt": "a", "answer": "b"})
     assert "row 2: no completion" in fault(["sft", bad, *QUICK], capsys)
+
+
+def test_more_length_than_the_model_has_is_told(capsys: Any) -> None:
+    pairs = rows("pairs.jsonl", *({"prompt": "a", "chosen": f"b {at}", "rejected": "c"} for at in range(2)))
+    assert fault(["outcome", pairs, *QUICK, "max_length=4096"], capsys).startswith("max_length is 4096, more than")

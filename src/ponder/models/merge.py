@@ -68,7 +68,7 @@ def merge(
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PonderError(f"{out} is in use; choose another folder (--out DIR), or empty it")
-    partial = out.with_name(f"{out.name}.partial")
+    partial = out.with_name(f".{out.name}.merging")  # not NAME.partial: that is an unfinished stage's
     with explained(partial):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)

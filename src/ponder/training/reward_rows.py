@@ -114,10 +114,15 @@ def fitting_rows(
     """The rows, tokenised by `tokens`, but for those that nothing can be learnt from and those that are too long.
 
     What is left out is counted and named in a warning. what: how the rows are called there.
-    Raises PonderError for a row that is too long under `truncation=error`, and where none is left.
+    Raises PonderError for a max_length beyond the context, a row that is too long under `truncation=error`, and where
+    none is left.
     """
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
-    longest = min(settings.max_length or context, context)
+    if settings.max_length > context:
+        raise PonderError(
+            f"max_length is {settings.max_length}, more than the model's context ({context}); lower it, or set 0"
+        )
+    longest = settings.max_length or context
     kept: list[T] = []
     out: dict[str, list[int]] = {}
     for row in rows:
